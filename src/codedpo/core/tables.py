@@ -1,0 +1,104 @@
+"""Rows to Parquet and back. The schema of a table is derived from its row type."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codedpo.core.errors import DataError
+
+Row = TypeVar("Row")
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def table_name(row_type: type) -> str:
+    """Return the file name stem of a row type's table: ``SolutionScore`` -> ``solution_scores``."""
+    name = row_type.__name__
+    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    return words if words.endswith("convergence") else f"{words}s"
+
+
+@cache
+def schema_of(row_type: type) -> pa.Schema:
+    """Derive the Arrow schema from the annotations of a row type.
+
+    Raises:
+        TypeError: a field is neither str, int, float, bool, a list of one of them, nor one of them or None.
+    """
+
+    def arrow(annotation: Any) -> pa.DataType:
+        if annotation in _ARROW:
+            return _ARROW[annotation]
+        if typing.get_origin(annotation) is list:
+            return pa.list_(arrow(typing.get_args(annotation)[0]))
+        if isinstance(annotation, types.UnionType):
+            (inner,) = [part for part in typing.get_args(annotation) if part is not type(None)]
+            return arrow(inner)
+        raise TypeError(f"no Arrow type for {annotation!r} in {row_type.__name__}")
+
+    hints = typing.get_type_hints(row_type)
+    return pa.schema([(field.name, arrow(hints[field.name])) for field in dataclasses.fields(row_type)])
+
+
+def to_arrow(row_type: type[Row], rows: Iterable[Row]) -> pa.Table:
+    """Turn rows into an Arrow table with the row type's schema."""
+    schema = schema_of(row_type)
+    items = list(rows)
+    columns = {name: [getattr(row, name) for row in items] for name in schema.names}
+    return pa.table(columns, schema=schema)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that a reader or a kill sees either the old content or the new, never a part."""
+    import os
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> int:
+    """Write one Parquet file atomically and return the number of rows."""
+    table = to_arrow(row_type, rows)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomically(path, sink.getvalue().to_pybytes())
+    return int(table.num_rows)
+
+
+def read_columns(paths: Sequence[Path], row_type: type[Any]) -> pa.Table:
+    """Read the parts of a table, in order, as columns: the way for numeric work.
+
+    Raises:
+        DataError: a file is missing, not Parquet, or lacks a column of the row type.
+    """
+    schema = schema_of(row_type)
+    tables = []
+    for path in paths:
+        try:
+            tables.append(pq.read_table(path, schema=schema, partitioning=None))
+        except (OSError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(f"{path} is not a readable {row_type.__name__} table ({error})") from error
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def read_rows(paths: Sequence[Path], row_type: type[Row]) -> list[Row]:
+    """Read the parts of a table, in order, as rows.
+
+    Raises:
+        DataError: as ``read_columns``.
+    """
+    table = read_columns(paths, row_type)
+    columns = [table.column(name).to_pylist() for name in schema_of(row_type).names]
+    return [row_type(*values) for values in zip(*columns, strict=True)]

@@ -1,0 +1,85 @@
+"""The seam between stages and models: requests in, replies out."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from codedpo.core.fingerprint import digest_of
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How replies are drawn. ``temperature`` 0 is greedy decoding."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    """Most new tokens of one reply."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a reply; the string itself is not part of the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``count`` independent samples for one conversation."""
+
+    request_id: str
+    """Chosen by the caller, returned with every reply; not part of ``key``."""
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    count: int = 1
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """Digest of all that decides the answers but the model and ``count`` (samples are numbered)."""
+        return digest_of({"messages": self.messages, "sampling": self.sampling, "seed": self.seed})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One sample."""
+
+    request_id: str
+    position: int
+    """Which of the request's ``count`` samples, from 0."""
+    text: str
+    finish_reason: Literal["stop", "length", "refused"]
+    """``refused``: the endpoint gave no usable choice for this sample; ``text`` then says what it gave."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Generator(Protocol):
+    """A model that answers requests.
+
+    Raises:
+        BackendError: the model or endpoint is unavailable; nothing that was yielded before is lost.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Names the weights and template, equal for equal distributions: it enters fingerprints and cache keys."""
+        ...
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """Yield every sample of every request, in any order, as soon as it is there.
+
+        A single reply that cannot be had (an empty choice, a refused prompt) is yielded with
+        ``finish_reason="refused"``, not raised.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model or connection."""
+        ...

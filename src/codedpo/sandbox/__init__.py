@@ -1,0 +1,1 @@
+"""Programs in, verdicts out: model-written code runs here and nowhere else."""

@@ -1,0 +1,134 @@
+"""The seam between the project and the execution of untrusted code."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from codedpo.core.records import Oracle, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one solution may use. Every limit is enforced outside the solution's own process."""
+
+    cpu_seconds: float = 1.0
+    """CPU time of one test (and of loading the solution)."""
+    wall_factor: float = 5.0
+    """Wall time of one test as a multiple of ``cpu_seconds``: only for programs that sleep."""
+    memory_mib: int = 512
+    """Address space beyond that of the empty child."""
+    file_kib: int = 1024
+    threads: int = 12
+    output_kib: int = 4096
+    """Returned values and standard output together."""
+    timeouts_per_solution: int = 2
+    """After so many time-outs the solution's remaining tests are not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One test of one job. Where ``call`` is given the verdict is the split oracle's; else ``code`` runs in the child."""
+
+    code: str
+    """The assertion or check program as it runs beside the solution, ``assert f(1) == 2``."""
+    call: str = ""
+    """The expression whose value is compared, ``f(1)``."""
+    expected: str = ""
+    """The expected value, a Python literal expression, evaluated outside the child."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All solutions of one task against all its tests."""
+
+    job_id: str
+    solutions: tuple[str, ...]
+    checks: tuple[Check, ...]
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one solution did on one test."""
+
+    outcome: Outcome
+    error_type: str = ""
+    value_digest: str = ""
+    cpu_ns: int = 0
+    peak_kib: int = 0
+    oracle: Oracle = Oracle.SPLIT
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The cells of a job, ``cells[solution][test]``, and the isolation under which they were reached."""
+
+    job_id: str
+    cells: tuple[tuple[Cell, ...], ...]
+    isolation_level: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimingJob:
+    """Solutions whose CPU time over the same calls is to be compared."""
+
+    job_id: str
+    solutions: tuple[str, ...]
+    calls: tuple[str, ...]
+    """Expressions; one sample runs them all, looped until it takes at least ``sample_ms``."""
+    sample_ms: float = 1.0
+    repeats: int = 5
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class TimingResult:
+    """CPU time of one pass over the calls: ``samples_ns[solution][repeat]``, empty where a solution did not finish.
+
+    Repeats of different solutions are interleaved, so that ``samples_ns[a][k]`` and ``samples_ns[b][k]`` were
+    taken close together and form a pair.
+    """
+
+    job_id: str
+    samples_ns: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What was found to hold on this machine, by trying real attacks, not by return codes."""
+
+    level: int
+    """3 namespaces + Landlock + seccomp + limits, 2 without namespaces, 1 one of Landlock and seccomp, 0 limits only."""
+    layers: tuple[str, ...]
+    problems: tuple[str, ...]
+    """For each layer that is missing: its errno and the remedy, one sentence each."""
+
+
+class Sandbox(Protocol):
+    """Runs untrusted Python programs.
+
+    Raises:
+        BackendError: the sandbox itself is broken or weaker than the required level. What a program does
+            (crash, loop, attack) is a ``Cell``, never an exception.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Names backend, interpreter version and preloaded modules: what can change a verdict."""
+        ...
+
+    def probe(self) -> Isolation:
+        """Try the isolation on this machine and say what holds."""
+        ...
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
+        """Run a stream of jobs over all workers; results come in input order."""
+        ...
+
+    def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
+        """Measure a stream of timing jobs, one at a time; results come in input order."""
+        ...
+
+    def close(self) -> None:
+        """End every process; nothing is left behind."""
+        ...
