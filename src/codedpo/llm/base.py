@@ -63,6 +63,9 @@ class Reply:
 class Generator(Protocol):
     """A model that answers requests.
 
+    Constructing one is cheap: weights are loaded, and endpoints asked, on the first ``generate``. Every kind also
+    has a class method ``from_config(model: ModelConfig, resources: ResourcesConfig)``.
+
     Raises:
         BackendError: the model or endpoint is unavailable; nothing that was yielded before is lost.
     """

@@ -107,6 +107,9 @@ class Isolation:
 class Sandbox(Protocol):
     """Runs untrusted Python programs.
 
+    Constructing one is cheap: processes start on first use. Every kind also has a class method
+    ``from_config(section: SandboxConfig, resources: ResourcesConfig)``.
+
     Raises:
         BackendError: the sandbox itself is broken or weaker than the required level. What a program does
             (crash, loop, attack) is a ``Cell``, never an exception.

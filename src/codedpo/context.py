@@ -1,0 +1,147 @@
+"""What a stage is given: the config, the tables before it, its own folder, and the services it may use."""
+
+import resource
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from codedpo.core.config import Config
+from codedpo.core.errors import DataError, TooManyRejectsError
+from codedpo.core.progress import Advance, Voice
+from codedpo.core.records import Reject
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_columns, read_rows
+from codedpo.llm.base import Reply, Request
+from codedpo.sandbox.base import Sandbox
+from codedpo.services import Services
+
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of those of its children that have ended."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+@dataclass(slots=True)
+class Part(Generic[Item]):
+    """A piece of a stage's work that is written once, whole."""
+
+    index: int
+    items: Sequence[Item]
+    counters: dict[str, float]
+    """Added up over parts and shown with the stage: tokens, cached replies, degradations."""
+    _write: Callable[["Part[Item]", Mapping[type, Sequence[Any]], Iterable[Reject]], None]
+
+    def write(self, tables: Mapping[type, Sequence[Any]], rejects: Iterable[Reject] = ()) -> None:
+        """Store the part's rows by row type, and its rejects; afterwards the part is never done again."""
+        self._write(self, tables, rejects)
+
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to a counter."""
+        self.counters[name] = self.counters.get(name, 0) + amount
+
+
+@dataclass(slots=True)
+class StageContext:
+    """Handed to a stage's ``run``."""
+
+    name: str
+    config: Config
+    folder: StageFolder
+    inputs: Mapping[type, Sequence[Path]]
+    """Parts of every table of the stages before."""
+    services: Services
+    voice: Voice
+    _open_part: "Part[Any] | None" = field(default=None, init=False)
+
+    def read(self, row_type: type[Row]) -> list[Row]:
+        """Read a whole table of an earlier stage as rows, in the order they were written."""
+        return read_rows(self._paths(row_type), row_type)
+
+    def columns(self, row_type: type[Any]) -> pa.Table:
+        """Read a whole table of an earlier stage as Arrow columns: the way for executions and scores."""
+        return read_columns(self._paths(row_type), row_type)
+
+    def _paths(self, row_type: type[Any]) -> Sequence[Path]:
+        if row_type not in self.inputs:
+            raise DataError(f"the stage {self.name} reads no table of {row_type.__name__}; add it to pipeline.STAGES.")
+        return self.inputs[row_type]
+
+    def parts(self, items: Sequence[Item], *, whole: bool = False) -> Iterator[Part[Item]]:
+        """Cut ``items`` into parts of ``config.shard_size`` and yield those that are not written yet.
+
+        Progress counts items. ``whole`` makes a single part, for work that needs all rows at once. An empty
+        ``items`` gives one empty part, so that the stage's tables exist.
+        """
+        size = max(len(items), 1) if whole else self.config.shard_size
+        finished = set(self.folder.finished_parts())
+        starts = list(range(0, max(len(items), 1), size))
+        done = sum(len(items[start : start + size]) for index, start in enumerate(starts) if index in finished)
+        with self.voice.progress(self.name, len(items), done) as advance:
+            for index, start in enumerate(starts):
+                if index in finished:
+                    continue
+                part = Part(index, items[start : start + size], {}, self._writer())
+                self._open_part = part
+                yield part
+                self._open_part = None
+                advance(len(part.items))
+
+    def _writer(self) -> Callable[[Part[Any], Mapping[type, Sequence[Any]], Iterable[Reject]], None]:
+        cpu, wall = cpu_seconds(), time.monotonic()
+
+        def write(part: Part[Any], tables: Mapping[type, Sequence[Any]], rejects: Iterable[Reject]) -> None:
+            self.folder.write_part(
+                part.index, tables, rejects, part.counters, cpu_seconds() - cpu, time.monotonic() - wall
+            )
+
+        return write
+
+    def generate(self, requests: Sequence[Request], description: str = "") -> Iterator[Reply]:
+        """Ask the run's model, through the request cache, with progress over samples; tokens are counted.
+
+        Refused replies are yielded like others (``finish_reason="refused"``) and counted.
+        """
+        total = sum(request.count for request in requests)
+        if not total:
+            return
+        generator = self.services.generator
+        before = dict(generator.counters)
+        with self.progress(description or f"{self.name}: replies", total) as advance:
+            for reply in generator.generate(requests):
+                advance(1)
+                yield reply
+        if self._open_part is not None:
+            for name, value in generator.counters.items():
+                self._open_part.count(name, value - before.get(name, 0))
+
+    def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
+        """Show progress of steps inside a part."""
+        return self.voice.progress(description, total)
+
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The isolated executor, started on first use and shared by all stages."""
+        return self.services.sandbox
+
+    def check_rejects(self, made: int, rejected: int, largest_share: float, remedy: str) -> None:
+        """Stop the stage where too many of its rows could not be made.
+
+        Raises:
+            TooManyRejectsError: the share is above ``largest_share``; ``remedy`` ends the sentence.
+        """
+        total = made + rejected
+        if total and rejected / total > largest_share:
+            raise TooManyRejectsError(
+                f"{rejected} of {total} rows of the stage {self.name} were rejected, more than "
+                f"{self.name}.largest_reject_share={largest_share} allows; {remedy}."
+            )

@@ -1,0 +1,335 @@
+"""Every option and every default. One YAML file, checked in full before any work starts.
+
+Values are never converted: ``temperature: no`` is an error, not 0.0. An unknown key is an error.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from codedpo.core.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, strict, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Plugin(Section):
+    """A part chosen by kind, built in or somebody else's (``kind: plugin, path: "package.module:name"``)."""
+
+    kind: str
+    path: str = ""
+    options: dict[str, Any] = {}
+
+
+class ModelConfig(Section):
+    """The model that writes tasks, solutions and tests."""
+
+    kind: str = "local"
+    """``local`` (OpenVINO on CPU), ``transformers``, ``openai`` (any compatible URL), ``recorded``, ``plugin``."""
+    name: str = "qwen2.5-coder-0.5b-instruct"
+    """Embedded name, Hugging Face id, folder, GGUF file, or the name that the endpoint serves."""
+    url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the endpoint's key."""
+    path: str = ""
+    """Recording (kind ``recorded``) or ``package.module:name`` (kind ``plugin``)."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of a plug-in."""
+
+
+class SamplingConfig(Section):
+    """How replies are drawn."""
+
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_tokens: Positive = 512
+
+
+class SourceConfig(Section):
+    """Where seeds come from."""
+
+    kind: Literal["pypi", "folder", "rows"]
+    """A package of PyPI (never imported), a folder or git checkout, or JSONL/Parquet in The Stack's layout."""
+    name: str = ""
+    """Package name (kind ``pypi``) or the name that seeds of a folder carry."""
+    version: str = ""
+    """Pinned package version (kind ``pypi``)."""
+    path: str = ""
+    """Folder, JSONL or Parquet file."""
+    license: str = ""
+    """SPDX identifier of a folder; packages and rows carry their own."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SourceConfig":
+        needed = {"pypi": ("name", "version"), "folder": ("path", "license"), "rows": ("path",)}[self.kind]
+        missing = [key for key in needed if not getattr(self, key)]
+        if missing:
+            raise ValueError(f"a source of kind {self.kind} needs {' and '.join(missing)}")
+        return self
+
+
+class SeedsConfig(Section):
+    """Stage 1."""
+
+    sources: tuple[SourceConfig, ...] = ()
+    count: Positive = 1000
+    """At most so many seeds, drawn evenly over the sources."""
+    least_lines: Positive = 5
+    most_lines: Positive = 60
+    licenses: tuple[str, ...] = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "isc", "mit", "psf-2.0", "unlicense", "0bsd")
+    near_duplicate_threshold: Share = 0.7
+    """Exact Jaccard similarity of token 5-grams from which two functions count as the same."""
+
+
+class TasksConfig(Section):
+    """Stage 2."""
+
+    concepts_sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=96)
+    task_sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=384)
+    near_duplicate_threshold: Share = 0.6
+    largest_reject_share: Share = 0.9
+    """The stage stops when a larger share of its replies gives no task."""
+
+
+class CandidatesConfig(Section):
+    """Stage 3. The paper: 15 solutions and 15 tests at temperature 1.5."""
+
+    solutions: Positive = 15
+    tests: Positive = 15
+    """At most so many tests of a task are kept."""
+    tests_per_reply: Positive = 5
+    """The model is asked for so many assertions in one reply."""
+    solution_sampling: SamplingConfig = SamplingConfig(temperature=1.5)
+    test_sampling: SamplingConfig = SamplingConfig(temperature=1.5)
+    largest_reject_share: Share = 0.9
+
+
+class SandboxConfig(Section):
+    """How model-written code is isolated and limited."""
+
+    kind: str = "local"
+    path: str = ""
+    minimum_level: Annotated[int, Field(ge=0, le=3)] = 2
+    """Refuse to run below this isolation level; 0 and 1 are weak and need to be asked for here."""
+    cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
+    memory_mib: Positive = 512
+    timeouts_per_solution: Positive = 2
+
+
+class RankingsConfig(Section):
+    """Stage 5. ``strategy`` makes the pairs; ``compare`` is scored beside it for the report."""
+
+    strategy: Plugin = Plugin(kind="self_validation")
+    compare: tuple[Plugin, ...] = (
+        Plugin(kind="number_passed"),
+        Plugin(kind="all_tests_filter"),
+        Plugin(kind="random"),
+    )
+
+
+class PairsConfig(Section):
+    """Stage 6."""
+
+    kinds: tuple[Literal["correctness", "efficiency"], ...] = ("correctness", "efficiency")
+    least_margin: Share = 0.0
+    """Least difference of the normalised scores of chosen and rejected."""
+    least_speed_ratio: Annotated[float, Field(ge=1)] = 1.1
+    """An efficiency pair is made only where the interval of the ratio lies above this."""
+    validation_share: Share = 0.1
+
+
+class LoraConfig(Section):
+    """Low-rank adapters on all linear layers."""
+
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Share = 0.0
+
+
+class TrainingConfig(Section):
+    """Stage 7. Defaults are the paper's where it gives them."""
+
+    method: Literal["dpo", "kto", "sft"] = "dpo"
+    model: str = ""
+    """Weights to train: name, Hugging Face id, folder or GGUF; empty: those of ``model.name``."""
+    kinds: tuple[Literal["correctness", "efficiency"], ...] = ("correctness", "efficiency")
+    most_pairs: int = Field(default=0, ge=0)
+    """Train on a seeded sample of so many pairs; 0: all."""
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    nll_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the negative log-likelihood of the chosen side (DPO only)."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-6
+    warmup_share: Share = 0.1
+    epochs: Annotated[float, Field(gt=0)] = 10.0
+    batch_size: Positive = 1
+    gradient_accumulation: Positive = 8
+    max_length: Positive = 1024
+    """Longest prompt and answer together, in tokens; longer pairs are dropped and counted, never cut."""
+    lora: LoraConfig | None = LoraConfig()
+    """``null`` trains all weights."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+
+
+class EvaluationConfig(Section):
+    """Stage 8."""
+
+    benchmarks: tuple[str, ...] = ("humaneval",)
+    limit: int = Field(default=0, ge=0)
+    """Only the first so many problems of each benchmark; 0: all."""
+    samples: Positive = 1
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_tokens: Positive = 512
+    engine: Literal["local", "transformers"] = "local"
+    """What runs the weights before and after training."""
+
+
+class ReportConfig(Section):
+    """Stage 9."""
+
+    tasks: Positive = 200
+    """At most so many tasks are browsable in the page; the tables hold all."""
+
+
+class ResourcesConfig(Section):
+    """Where and how fast. Nothing here changes a result, so nothing here enters an identity."""
+
+    workers: int = Field(default=0, ge=0)
+    """Sandbox workers; 0: one a core."""
+    data_folder: str = ""
+    """Folder of benchmark data, looked at before PyPI; empty: the variable ``CODEDPO_DATA_DIR``."""
+    engine_cache_gb: Positive = 4
+    """Memory for the local engine's key-value cache."""
+    max_sequences: Positive = 128
+    """Sequences that the local engine or an endpoint works on at once."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where transformers and training run."""
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str
+    description: str = ""
+    seed: int = 0
+    runs_folder: str = "runs"
+    base_run: str = ""
+    """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
+    shard_size: Positive = 16
+    """Rows (seeds, tasks) a part; what a kill can cost."""
+    model: ModelConfig = ModelConfig()
+    seeds: SeedsConfig = SeedsConfig()
+    tasks: TasksConfig = TasksConfig()
+    candidates: CandidatesConfig = CandidatesConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    rankings: RankingsConfig = RankingsConfig()
+    pairs: PairsConfig = PairsConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    report: ReportConfig = ReportConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @property
+    def run_folder(self) -> Path:
+        """Where this run's stages are stored."""
+        return Path(self.runs_folder) / self.name
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 floats (``5e-6`` is a number) and no silent duplicate keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"the section at line {line} gives {', '.join(sorted(repeated))} twice; keep one.")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def parse_yaml(text: str, place: str) -> Any:
+    """Parse YAML text; ``place`` names it in an error.
+
+    Raises:
+        ConfigError: the text is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{place} is not valid YAML: {problem}; mend it there.") from error
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
+def _with_override(values: dict[str, Any], override: str) -> None:
+    """Set one ``section.key=value`` in nested ``values``."""
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"the override {override!r} is not of the form section.key=value; write it so.")
+    place = values
+    for key in keys[:-1]:
+        inner = place.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"the override {name} goes below {key}, which is not a section; name the key itself.")
+        place = inner
+    place[keys[-1]] = parse_yaml(text, f"the value of the override {name}")
+
+
+def _sentence(error: ValidationError, place: str) -> str:
+    """Turn pydantic's first complaint into one sentence, and count the others."""
+    first, *others = error.errors(include_url=False)
+    key = ".".join(str(part) for part in first["loc"]) or "the config"
+    if first["type"] == "extra_forbidden":
+        text = f"{place}: there is no option {key}; `codedpo config` lists those there are"
+    elif first["type"] == "missing":
+        text = f"{place}: {key} is missing; give it a value"
+    else:
+        message = first["msg"].removeprefix("Value error, ")
+        text = f"{place}: {key} is {first['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{text} (and {len(others)} more)." if others else f"{text}."
+
+
+def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+    """Read a config file, apply ``section.key=value`` overrides, and check everything.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"the config {path} cannot be read: {reason}; name an existing YAML file.") from error
+    values = parse_yaml(text, str(path)) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml.")
+    for override in overrides:
+        _with_override(values, override)
+    values.setdefault("name", path.stem)
+    try:
+        plain = json.dumps(values)
+    except TypeError as error:
+        raise ConfigError(f"{path}: a value is not a number, text, list or section ({error}); quote it.") from error
+    try:
+        return Config.model_validate_json(plain)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, str(path))) from error

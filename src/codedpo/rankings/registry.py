@@ -1,0 +1,9 @@
+"""The ranking strategies by name: each a pure function ``rank(matrix, **options) -> Scores``."""
+
+STRATEGIES = {
+    "self_validation": "codedpo.rankings.self_validation:rank",
+    "number_passed": "codedpo.rankings.baselines:number_passed",
+    "all_tests": "codedpo.rankings.baselines:all_tests",
+    "random": "codedpo.rankings.baselines:random",
+}
+"""Kind -> module:function; ``core.registry`` loads them and plug-ins of the same signature."""

@@ -1,0 +1,57 @@
+"""The parts that stages share and that the config chooses: model, sandbox, benchmarks. Built on first use."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from codedpo.core.config import Config
+from codedpo.core.progress import Voice
+from codedpo.core.registry import load
+from codedpo.llm.base import Generator
+from codedpo.llm.cache import CachedGenerator
+from codedpo.sandbox.base import Sandbox
+
+GENERATORS = {
+    "local": "codedpo.llm.local:OpenVinoGenerator",
+    "transformers": "codedpo.llm.transformers:TransformersGenerator",
+    "openai": "codedpo.llm.openai:OpenAIGenerator",
+    "recorded": "codedpo.llm.recorded:RecordedGenerator",
+}
+SANDBOXES = {"local": "codedpo.sandbox.local:LocalSandbox"}
+
+
+class Services:
+    """Everything is built from the config by a ``from_config(section, resources)`` that every kind offers."""
+
+    def __init__(self, config: Config, run_folder: Path, voice: Voice) -> None:
+        self.config = config
+        self.run_folder = run_folder
+        self.voice = voice
+
+    @cached_property
+    def generator(self) -> CachedGenerator:
+        """The model that writes tasks, solutions and tests, behind the run's request cache."""
+        model = self.config.model
+        kind = load(GENERATORS, model.kind, model.path, what="generator")
+        inner: Generator = kind.from_config(model, self.config.resources)
+        return self.cached(inner)
+
+    def cached(self, inner: Generator) -> CachedGenerator:
+        """Put a generator behind the run's request cache."""
+        return CachedGenerator(inner, self.run_folder / "requests.sqlite")
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """The isolated executor."""
+        section = self.config.sandbox
+        kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
+        sandbox: Sandbox = kind.from_config(section, self.config.resources)
+        return sandbox
+
+    def close(self) -> None:
+        """Close what was built."""
+        built: Iterable[Any] = (self.__dict__.get("generator"), self.__dict__.get("sandbox"))
+        for service in built:
+            if service is not None:
+                service.close()
