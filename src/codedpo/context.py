@@ -58,6 +58,8 @@ class StageContext:
     folder: StageFolder
     inputs: Mapping[type, Sequence[Path]]
     """Parts of every table of the stages before."""
+    stage_folders: Mapping[str, Path]
+    """Folders of the stages before, for what is not a table (trained weights)."""
     services: Services
     voice: Voice
     _open_part: "Part[Any] | None" = field(default=None, init=False)

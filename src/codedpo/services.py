@@ -1,15 +1,14 @@
 """The parts that stages share and that the config chooses: model, sandbox, benchmarks. Built on first use."""
 
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from codedpo.core.config import Config
 from codedpo.core.progress import Voice
 from codedpo.core.registry import load
 from codedpo.llm.base import Generator
 from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import Sandbox
 
 GENERATORS = {
@@ -41,6 +40,25 @@ class Services:
         """Put a generator behind the run's request cache."""
         return CachedGenerator(inner, self.run_folder / "requests.sqlite")
 
+    def release_generator(self) -> None:
+        """Free the model's memory; it is built again if asked for."""
+        generator = self.__dict__.pop("generator", None)
+        if generator is not None:
+            generator.close()
+
+    @cached_property
+    def weights(self) -> ResolvedModel:
+        """The weights that are trained and evaluated."""
+        return resolve(self.config.training.model or self.config.model.name)
+
+    def weights_note(self) -> dict[str, str]:
+        """Say for ``run.json`` which model writes and, where they are already resolved, which weights are trained."""
+        note = {"generator": f"{self.config.model.kind} {self.config.model.name}".strip()}
+        weights = self.__dict__.get("weights")
+        if weights is not None:
+            note |= {"trained": weights.name, "origin": weights.origin, "digest": weights.digest}
+        return note
+
     @cached_property
     def sandbox(self) -> Sandbox:
         """The isolated executor."""
@@ -51,7 +69,7 @@ class Services:
 
     def close(self) -> None:
         """Close what was built."""
-        built: Iterable[Any] = (self.__dict__.get("generator"), self.__dict__.get("sandbox"))
-        for service in built:
-            if service is not None:
-                service.close()
+        self.release_generator()
+        sandbox = self.__dict__.pop("sandbox", None)
+        if sandbox is not None:
+            sandbox.close()

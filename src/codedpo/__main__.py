@@ -1,0 +1,5 @@
+"""``python -m codedpo``."""
+
+from codedpo.cli import main
+
+main()

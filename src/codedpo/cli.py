@@ -1,0 +1,150 @@
+"""The command line: verbs, no logic."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from codedpo import __version__
+from codedpo.core.errors import CodedpoError, ExitCode
+
+app = typer.Typer(
+    name="codedpo",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Preference data that a code model generated and verified itself, and the training on it.",
+    epilog="Exit codes: 0 done, 1 failure, 2 config or data, 3 stale, 4 model or sandbox unavailable, 130 interrupted.",
+)
+
+ConfigPath = Annotated[Path, typer.Argument(help="A YAML config, such as configs/quickstart.yaml.", metavar="CONFIG")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value ...", metavar="[SECTION.KEY=VALUE]...")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"codedpo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command("run")
+def run_command(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    until: Annotated[str, typer.Option(help="Last stage to run.")] = "report",
+    redo: Annotated[str, typer.Option(help="Delete this stage and all after it, then run.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate calls, tokens, executions and hours; do nothing.")] = False,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Log JSON lines instead of text.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the summary only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run, or resume, every stage of a config: seeds to report."""
+    from codedpo.core.config import load_config
+
+    settings = load_config(config, overrides or [])
+    if dry_run:
+        from codedpo.plan import plan_of, print_plan
+
+        plan = plan_of(settings)
+        _print_json(plan.as_dict()) if as_json else print_plan(plan)
+        return
+    from codedpo import pipeline
+    from codedpo.core.progress import Voice
+    from codedpo.report.summary import print_summary, summary_of
+
+    voice = Voice(json_lines=json_logs, quiet=quiet)
+    pipeline.run(settings, voice, until=until, redo=redo)
+    _print_json(summary_of(settings.run_folder)) if as_json else print_summary(settings.run_folder)
+
+
+@app.command("config")
+def config_command(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Print every value of a config, defaults included."""
+    import yaml
+
+    from codedpo.core.config import load_config
+
+    values = load_config(config, overrides or []).model_dump(mode="json")
+    _print_json(values) if as_json else typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+
+
+@app.command("show")
+def show_command(
+    run: RunFolder,
+    stage: Annotated[str, typer.Argument(help="A stage: its counts and the reasons for drops.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show the state of a run, or counts and reasons for drops of one stage."""
+    from codedpo.report.summary import print_stage, print_summary, stage_of, summary_of
+
+    if stage:
+        _print_json(stage_of(run, stage)) if as_json else print_stage(run, stage)
+    else:
+        _print_json(summary_of(run)) if as_json else print_summary(run)
+
+
+@app.command("trace")
+def trace_command(
+    run: RunFolder,
+    task: Annotated[str, typer.Argument(help="A task id, such as t000042.")],
+    as_json: AsJson = False,
+) -> None:
+    """Follow one task through all tables: seed, prompt, solutions, tests, pass matrix, scores, pairs."""
+    from codedpo.trace import print_trace, trace_of
+
+    trace = trace_of(run, task)
+    _print_json(trace) if as_json else print_trace(trace)
+
+
+@app.command("check")
+def check_command(
+    config: Annotated[Path | None, typer.Argument(help="Check for this config; without: for the embedded default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether this machine can run: sandbox, model, data, disk."""
+    from codedpo.check import checks_of, print_checks
+
+    checks = checks_of(config)
+    _print_json([check.as_dict() for check in checks]) if as_json else print_checks(checks)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(ExitCode.BACKEND)
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """List the kinds of every extension point."""
+    from codedpo.check import extension_points, print_extension_points
+
+    points = extension_points()
+    _print_json(points) if as_json else print_extension_points(points)
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence on standard error and a documented exit code."""
+    try:
+        app()
+    except CodedpoError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("interrupted; the same command goes on from here.", err=True)
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

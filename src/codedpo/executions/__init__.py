@@ -1,0 +1,1 @@
+"""Stage 4: every solution against every test, inside the sandbox."""
