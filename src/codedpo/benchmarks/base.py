@@ -1,0 +1,56 @@
+"""The seam between evaluation and known problems with known tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from codedpo.sandbox.base import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem of a benchmark, as published."""
+
+    benchmark: str
+    problem_id: str
+    """As published: ``HumanEval/0``, ``Mbpp/2``, ``11``."""
+    prompt: str
+    """What the model is given: the head of a function, or words."""
+    entry_point: str
+    """Name of the function to write; empty where the program is judged by its output or its variables."""
+    canonical_solution: str
+    """A whole program that passes; empty where none was published."""
+    test: str
+    """The published test code or assertions, one program."""
+    group: str = ""
+    """What results are broken down by: a library (DS-1000), a difficulty (LiveCodeBench); else empty."""
+    base_inputs: tuple[str, ...] = ()
+    """Argument lists as Python expressions, one a call (the ``+`` benchmarks)."""
+    plus_inputs: tuple[str, ...] = ()
+    absolute_tolerance: float = 0.0
+    """Largest difference at which two floats count as equal."""
+
+
+class Benchmark(Protocol):
+    """Known problems, what a model is asked, and how an answer is judged."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return all problems in published order.
+
+        Raises:
+            DataError: the data is not in the data folder and cannot be had otherwise, or has another sha256.
+        """
+        ...
+
+    def request(self, problem: Problem) -> str:
+        """Return the message that asks a chat model for a program."""
+        ...
+
+    def job(self, problem: Problem, codes: Sequence[str]) -> Job:
+        """Return the sandbox job of some answers to one problem; an answer is right if all its cells passed.
+
+        Args:
+            problem: One of ``problems()``.
+            codes: Answers: whole programs, or completions of the prompt where the benchmark has completions.
+        """
+        ...
