@@ -39,10 +39,12 @@ class Request:
     sampling: Sampling
     count: int = 1
     seed: int = 0
+    first: int = 0
+    """Number of the first sample: those from ``first`` to ``first + count - 1`` are wanted (others are cached)."""
 
     @property
     def key(self) -> str:
-        """Digest of all that decides the answers but the model and ``count`` (samples are numbered)."""
+        """Digest of all that decides the answers but the model and which samples are wanted."""
         return digest_of({"messages": self.messages, "sampling": self.sampling, "seed": self.seed})
 
 
@@ -52,7 +54,7 @@ class Reply:
 
     request_id: str
     position: int
-    """Which of the request's ``count`` samples, from 0."""
+    """Number of the sample: ``first`` to ``first + count - 1`` of its request."""
     text: str
     finish_reason: Literal["stop", "length", "refused"]
     """``refused``: the endpoint gave no usable choice for this sample; ``text`` then says what it gave."""
