@@ -1,0 +1,112 @@
+"""Figures with their uncertainty: pass@k, intervals over problems, paired differences. Pure functions.
+
+The problem is the unit of resampling: samples of one problem depend on each other, problems do not.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 10_000
+NORMAL_975 = 1.959963984540054
+"""97.5% quantile of the standard normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over ``count`` problems with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+def pass_at_k(samples: int, passed: int, k: int) -> float:
+    """Return the unbiased estimate of the probability that at least one of ``k`` samples passes.
+
+    ``1 - C(samples - passed, k) / C(samples, k)``, in exact integers (Chen et al. 2021,
+    arXiv 2107.03374, eq. 1).
+
+    Raises:
+        ValueError: ``k`` is not between 1 and ``samples``, or ``passed`` not between 0 and ``samples``.
+    """
+    if not 1 <= k <= samples or not 0 <= passed <= samples:
+        raise ValueError(f"pass@{k} of {passed} passed among {samples} samples is not defined")
+    all_draws = math.comb(samples, k)
+    return (all_draws - math.comb(samples - passed, k)) / all_draws
+
+
+def wilson_interval(passed: int, count: int) -> tuple[float, float]:
+    """Return the 95% Wilson score interval of a share (Wilson 1927): never outside [0, 1], never of width 0.
+
+    Raises:
+        ValueError: ``count`` is 0 or ``passed`` is not between 0 and ``count``.
+    """
+    if count < 1 or not 0 <= passed <= count:
+        raise ValueError(f"the share of {passed} in {count} is not defined")
+    share, square = passed / count, NORMAL_975**2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    half = NORMAL_975 * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    half /= 1 + square / count
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def bootstrap_interval(values: Sequence[float], random: np.random.Generator) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of the mean of ``values`` (one per problem).
+
+    Raises:
+        ValueError: there are no values.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if not array.size:
+        raise ValueError("an interval needs at least one value")
+    means = np.empty(RESAMPLES)
+    block = max(1, 1_000_000 // array.size)
+    for start in range(0, RESAMPLES, block):
+        rows = min(block, RESAMPLES - start)
+        means[start : start + rows] = array[random.integers(array.size, size=(rows, array.size))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def pass_rate(passed: Sequence[int], samples: int, k: int, random: np.random.Generator) -> Estimate:
+    """Return mean pass@k over problems with its interval.
+
+    Args:
+        passed: For each problem, how many of its samples passed.
+        samples: Samples of each problem.
+        k: How many samples count as one try.
+        random: Stream for the bootstrap; unused for one sample a problem, where the interval is Wilson's.
+    """
+    values = [pass_at_k(samples, count, k) for count in passed]
+    value = float(np.mean(values))
+    low, high = (
+        wilson_interval(sum(passed), len(passed)) if samples == 1 else bootstrap_interval(values, random)
+    )
+    return Estimate(value, low, high, len(passed))
+
+
+def paired_difference(
+    before: Sequence[float], after: Sequence[float], random: np.random.Generator
+) -> Estimate:
+    """Return the mean of ``after - before`` over the same problems, with its bootstrap interval.
+
+    Raises:
+        ValueError: the two do not have the same problems.
+    """
+    differences = [late - early for early, late in zip(before, after, strict=True)]
+    low, high = bootstrap_interval(differences, random)
+    return Estimate(float(np.mean(differences)), low, high, len(differences))
+
+
+def mcnemar_p(gained: int, lost: int) -> float:
+    """Return the exact two-sided p-value that gains and losses are equally likely (McNemar 1947).
+
+    Under the null hypothesis the number of gains among the changed problems is binomial with probability 1/2.
+    """
+    changed = gained + lost
+    tail = sum(math.comb(changed, count) for count in range(min(gained, lost) + 1))
+    return min(1.0, tail / 2 ** (changed - 1)) if changed else 1.0
