@@ -1,0 +1,124 @@
+"""Is this machine able to run? And what can be chosen? (``codedpo check``, ``codedpo list``)"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from codedpo.core.cache import cache_folder
+from codedpo.core.config import Config, load_config
+from codedpo.core.errors import CodedpoError
+from codedpo.core.progress import Voice
+from codedpo.services import GENERATORS, SANDBOXES, Services
+
+DISK_GB = 8
+"""Weights in three forms (pinned, engine, Hugging Face) of the embedded model, and a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One thing that was tried."""
+
+    name: str
+    ok: bool
+    found: str
+    """What was found, or what is wrong and how to mend it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def _attempt(name: str, look: Callable[[], str]) -> CheckResult:
+    try:
+        return CheckResult(name, True, look())
+    except CodedpoError as error:
+        return CheckResult(name, False, str(error))
+
+
+def checks_of(path: Path | None = None) -> list[CheckResult]:
+    """Try sandbox, model, data, training packages and disk for a config (without one: for the embedded default).
+
+    Raises:
+        ConfigError: the config itself cannot be used.
+    """
+    config = load_config(path) if path else Config(name="check")
+    services = Services(config, config.run_folder, Voice(quiet=True))
+    try:
+        return [
+            _attempt("sandbox", lambda: _sandbox(services)),
+            _attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"),
+            *(_attempt(f"data: {name}", lambda name=name: _benchmark(services, name)) for name in config.evaluation.benchmarks),
+            _training(),
+            _disk(),
+        ]
+    finally:
+        services.close()
+
+
+def _sandbox(services: Services) -> str:
+    from codedpo.sandbox.conformance import check_backend
+
+    isolation = services.sandbox.probe()
+    passed = check_backend(services.sandbox)
+    problems = "".join(f"; missing: {problem}" for problem in isolation.problems)
+    return f"isolation level {isolation.level} ({', '.join(isolation.layers)}), {passed} conformance checks hold{problems}"
+
+
+def _benchmark(services: Services, name: str) -> str:
+    return f"{len(services.problems(name))} problems"
+
+
+def _training() -> CheckResult:
+    missing = [name for name in ("torch", "transformers", "trl", "peft", "datasets") if find_spec(name) is None]
+    if missing:
+        return CheckResult("training", False, f"{', '.join(missing)} missing; pip install 'codedpo[train]'.")
+    return CheckResult("training", True, "torch, transformers, trl, peft and datasets are installed")
+
+
+def _disk() -> CheckResult:
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free / 1e9
+    ok = free >= DISK_GB
+    remedy = "" if ok else f"; the embedded model needs {DISK_GB}: free some or set CODEDPO_CACHE_DIR to another disk"
+    return CheckResult("disk", ok, f"{free:.0f} GB free for {folder}{remedy}")
+
+
+def print_checks(checks: list[CheckResult]) -> None:
+    """Print check results for a person."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for check in checks:
+        sign = "[green]ok[/green]" if check.ok else "[red]no[/red]"
+        table.add_row(sign, check.name, check.found)
+    Console(highlight=False).print(table)
+
+
+def extension_points() -> dict[str, dict[str, str]]:
+    """Return every extension point as ``kind -> module:name``."""
+    tables = {"generator": GENERATORS, "sandbox": SANDBOXES}
+    for what, place in (
+        ("ranking strategy", "codedpo.rankings.registry:STRATEGIES"),
+        ("benchmark", "codedpo.benchmarks:BENCHMARKS"),
+    ):
+        module, _, name = place.partition(":")
+        tables[what] = dict(getattr(import_module(module), name))
+    return tables
+
+
+def print_extension_points(points: dict[str, dict[str, str]]) -> None:
+    """Print the extension points for a person."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("extension point", "kind", "implementation"):
+        table.add_column(column)
+    for what, kinds in points.items():
+        for position, (kind, target) in enumerate(kinds.items()):
+            table.add_row(what if position == 0 else "", kind, f"[dim]{target}[/dim]")
+        table.add_row("", "plugin", '[dim]yours: path "package.module:name"[/dim]')
+    Console(highlight=False).print(table)

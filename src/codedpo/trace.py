@@ -1,0 +1,161 @@
+"""One task through all tables: what ``codedpo trace`` prints."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text as Line
+
+from codedpo.core.errors import ConfigError
+from codedpo.core.records import (
+    Execution,
+    Outcome,
+    Pair,
+    Reject,
+    Seed,
+    Solution,
+    SolutionScore,
+    Task,
+    Test,
+    TestScore,
+    Text,
+    Timing,
+)
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows
+from codedpo.pipeline import STAGES, stage_path
+
+Row = TypeVar("Row")
+
+SYMBOLS = {
+    Outcome.PASSED: ("+", "green"),
+    Outcome.FAILED: ("-", "red"),
+    Outcome.ERROR: ("e", "yellow"),
+    Outcome.TIMEOUT: ("t", "magenta"),
+    Outcome.MEMORY: ("m", "magenta"),
+    Outcome.CRASHED: ("c", "magenta"),
+    Outcome.NOT_LOADED: ("x", "bright_black"),
+    Outcome.OPAQUE: ("o", "cyan"),
+    Outcome.NOT_RUN: (".", "bright_black"),
+}
+
+
+def _table(run: Path, row_type: type[Row]) -> list[Row]:
+    """Read a table from whichever stages of a run wrote it; empty where none has yet."""
+    folders = [StageFolder(stage_path(run, stage.name)) for stage in STAGES if row_type in stage.writes]
+    return read_rows([path for folder in folders for path in folder.parts_of(row_type)], row_type)
+
+
+def trace_of(run: Path, task_id: str) -> dict[str, Any]:
+    """Collect every row that belongs to a task, by table.
+
+    Raises:
+        ConfigError: there is no such run, or no such task in it.
+    """
+    if not (run / "run.json").exists():
+        raise ConfigError(f"{run} is not a run folder; name one such as runs/quickstart.")
+    tasks = {task.task_id: task for task in _table(run, Task)}
+    if task_id not in tasks:
+        known = f"they go from {min(tasks)} to {max(tasks)}" if tasks else "it has none yet"
+        raise ConfigError(f"{run} has no task {task_id}; {known}.")
+    task = tasks[task_id]
+
+    def of_task(row_type: type[Any]) -> list[dict[str, Any]]:
+        return [asdict(row) for row in _table(run, row_type) if row.task_id == task_id]
+
+    texts = [text for text in _table(run, Text) if text.parent_id in (task_id, task.seed_id)]
+    return {
+        "seed": next((asdict(seed) for seed in _table(run, Seed) if seed.seed_id == task.seed_id), None),
+        "task": asdict(task),
+        "texts": [asdict(text) for text in texts],
+        "solutions": of_task(Solution),
+        "tests": of_task(Test),
+        "executions": of_task(Execution),
+        "solution_scores": of_task(SolutionScore),
+        "test_scores": of_task(TestScore),
+        "timings": of_task(Timing),
+        "pairs": of_task(Pair),
+        "rejects": _rejects(run, task_id),
+    }
+
+
+def _rejects(run: Path, task_id: str) -> list[dict[str, Any]]:
+    found = []
+    for stage in STAGES:
+        folder = StageFolder(stage_path(run, stage.name))
+        rows = read_rows(folder.parts_of(Reject), Reject)
+        mine = [row for row in rows if row.row_id == task_id or row.row_id.startswith(f"{task_id}/")]
+        found.extend({"stage": stage.name, **asdict(row)} for row in mine)
+    return found
+
+
+def _code(code: str) -> Syntax:
+    return Syntax(code.rstrip(), "python", theme="ansi_dark", background_color="default", word_wrap=True)
+
+
+def _matrix(trace: dict[str, Any]) -> Table:
+    """Draw solutions x tests, best score first, one sign a cell."""
+    scores = {
+        row["solution_id"]: row
+        for row in trace["solution_scores"]
+        if row["strategy"] == trace["solution_scores"][0]["strategy"]
+    }
+    cells = {(row["solution_id"], row["test_id"]): Outcome(row["outcome"]) for row in trace["executions"]}
+    solutions = sorted(
+        trace["solutions"], key=lambda row: (-scores.get(row["solution_id"], {"score": 0})["score"], row["solution_id"])
+    )
+    table = Table(box=None, pad_edge=False, title="pass matrix", title_justify="left")
+    table.add_column("solution")
+    table.add_column("score", justify="right")
+    table.add_column("tests " + " ".join(row["test_id"].rpartition("/")[2] for row in trace["tests"]), no_wrap=False)
+    for solution in solutions:
+        line = Line()
+        for test in trace["tests"]:
+            outcome = cells.get((solution["solution_id"], test["test_id"]), Outcome.NOT_RUN)
+            symbol, colour = SYMBOLS[outcome]
+            line.append(f"{symbol:^4}", style=colour)
+        score = scores.get(solution["solution_id"])
+        table.add_row(solution["solution_id"], f"{score['score']:.3f}" if score else "-", line)
+    return table
+
+
+def _pairs(pairs: Sequence[dict[str, Any]]) -> list[Panel]:
+    return [
+        Panel(
+            Group(Line("chosen", style="green"), pair["chosen"], Line("rejected", style="red"), pair["rejected"]),
+            title=f"pair {pair['pair_id']}" + (f", {pair['speed_ratio']:.2f} x faster" if pair["speed_ratio"] else ""),
+        )
+        for pair in pairs
+    ]
+
+
+def print_trace(trace: dict[str, Any]) -> None:
+    """Print a trace for a person."""
+    console = Console(highlight=False)
+    seed, task = trace["seed"], trace["task"]
+    if seed:
+        place = f"{seed['repo_name']} {seed['path']}:{seed['first_line']} ({seed['license']})"
+        console.print(Panel(_code(seed["code"]), title=f"seed {seed['seed_id']}  {place}"))
+    prompt = Group(Line(f"concepts: {', '.join(task['concepts'])}", style="dim"), task["prompt"], _code(task["signature"]))
+    console.print(Panel(prompt, title=f"task {task['task_id']}"))
+    for solution in trace["solutions"]:
+        console.print(Panel(_code(solution["code"]), title=f"solution {solution['solution_id']}"))
+    test_scores = {row["test_id"]: row["score"] for row in trace["test_scores"]}
+    tests = Table(box=None, pad_edge=False, title="tests", title_justify="left")
+    for test in trace["tests"]:
+        score = test_scores.get(test["test_id"])
+        tests.add_row(test["test_id"], f"{score:.3f}" if score is not None else "-", _code(test["code"]))
+    console.print(tests)
+    if trace["executions"]:
+        console.print(_matrix(trace))
+        legend = ", ".join(f"{symbol} {outcome.value.replace('_', ' ')}" for outcome, (symbol, _) in SYMBOLS.items())
+        console.print(legend, style="dim")
+    for panel in _pairs(trace["pairs"]):
+        console.print(panel)
+    for reject in trace["rejects"]:
+        console.print(f"rejected in {reject['stage']}: {reject['row_id']} {reject['reason']} {reject['detail']}")
