@@ -54,7 +54,10 @@ def checks_of(path: Path | None = None) -> list[CheckResult]:
         return [
             _attempt("sandbox", lambda: _sandbox(services)),
             _attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"),
-            *(_attempt(f"data: {name}", lambda name=name: _benchmark(services, name)) for name in config.evaluation.benchmarks),
+            *(
+                _attempt(f"data: {name}", lambda name=name: _benchmark(services, name))
+                for name in config.evaluation.benchmarks
+            ),
             _training(),
             _disk(),
         ]
@@ -68,15 +71,18 @@ def _sandbox(services: Services) -> str:
     isolation = services.sandbox.probe()
     passed = check_backend(services.sandbox)
     problems = "".join(f"; missing: {problem}" for problem in isolation.problems)
-    return f"isolation level {isolation.level} ({', '.join(isolation.layers)}), {passed} conformance checks hold{problems}"
+    layers = ", ".join(isolation.layers)
+    return f"isolation level {isolation.level} ({layers}), {passed} conformance checks hold{problems}"
 
 
-def _benchmark(services: Services, name: str) -> str:
-    return f"{len(services.problems(name))} problems"
+def _benchmark(services: Services, name: str) -> CheckResult:
+    return _attempt(f"data: {name}", lambda: f"{len(services.problems(name))} problems")
 
 
 def _training() -> CheckResult:
-    missing = [name for name in ("torch", "transformers", "trl", "peft", "datasets") if find_spec(name) is None]
+    missing = [
+        name for name in ("torch", "transformers", "trl", "peft", "datasets") if find_spec(name) is None
+    ]
     if missing:
         return CheckResult("training", False, f"{', '.join(missing)} missing; pip install 'codedpo[train]'.")
     return CheckResult("training", True, "torch, transformers, trl, peft and datasets are installed")
@@ -87,7 +93,11 @@ def _disk() -> CheckResult:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free / 1e9
     ok = free >= DISK_GB
-    remedy = "" if ok else f"; the embedded model needs {DISK_GB}: free some or set CODEDPO_CACHE_DIR to another disk"
+    remedy = (
+        ""
+        if ok
+        else f"; the embedded model needs {DISK_GB}: free some or set CODEDPO_CACHE_DIR to another disk"
+    )
     return CheckResult("disk", ok, f"{free:.0f} GB free for {folder}{remedy}")
 
 

@@ -19,8 +19,12 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failure, 2 config or data, 3 stale, 4 model or sandbox unavailable, 130 interrupted.",
 )
 
-ConfigPath = Annotated[Path, typer.Argument(help="A YAML config, such as configs/quickstart.yaml.", metavar="CONFIG")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value ...", metavar="[SECTION.KEY=VALUE]...")]
+ConfigPath = Annotated[
+    Path, typer.Argument(help="A YAML config, such as configs/quickstart.yaml.", metavar="CONFIG")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="section.key=value ...", metavar="[SECTION.KEY=VALUE]...")
+]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/quickstart.", metavar="RUN")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 
@@ -37,7 +41,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _top(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -48,7 +54,9 @@ def run_command(
     overrides: Overrides = None,
     until: Annotated[str, typer.Option(help="Last stage to run.")] = "report",
     redo: Annotated[str, typer.Option(help="Delete this stage and all after it, then run.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate calls, tokens, executions and hours; do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Estimate calls, tokens, executions and hours; do nothing.")
+    ] = False,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Log JSON lines instead of text.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the summary only.")] = False,
     as_json: AsJson = False,
@@ -80,7 +88,9 @@ def config_command(config: ConfigPath, overrides: Overrides = None, as_json: AsJ
     from codedpo.core.config import load_config
 
     values = load_config(config, overrides or []).model_dump(mode="json")
-    _print_json(values) if as_json else typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip())
+    _print_json(values) if as_json else typer.echo(
+        yaml.safe_dump(values, sort_keys=False, allow_unicode=True).rstrip()
+    )
 
 
 @app.command("show")
@@ -113,7 +123,9 @@ def trace_command(
 
 @app.command("check")
 def check_command(
-    config: Annotated[Path | None, typer.Argument(help="Check for this config; without: for the embedded default.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="Check for this config; without: for the embedded default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether this machine can run: sandbox, model, data, disk."""

@@ -74,7 +74,9 @@ class StageContext:
 
     def _paths(self, row_type: type[Any]) -> Sequence[Path]:
         if row_type not in self.inputs:
-            raise DataError(f"the stage {self.name} reads no table of {row_type.__name__}; add it to pipeline.STAGES.")
+            raise DataError(
+                f"the stage {self.name} reads no table of {row_type.__name__}; add it to pipeline.STAGES."
+            )
         return self.inputs[row_type]
 
     def parts(self, items: Sequence[Item], *, whole: bool = False) -> Iterator[Part[Item]]:
@@ -86,7 +88,9 @@ class StageContext:
         size = max(len(items), 1) if whole else self.config.shard_size
         finished = set(self.folder.finished_parts())
         starts = list(range(0, max(len(items), 1), size))
-        done = sum(len(items[start : start + size]) for index, start in enumerate(starts) if index in finished)
+        done = sum(
+            len(items[start : start + size]) for index, start in enumerate(starts) if index in finished
+        )
         with self.voice.progress(self.name, len(items), done) as advance:
             for index, start in enumerate(starts):
                 if index in finished:
@@ -128,7 +132,6 @@ class StageContext:
     def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
         """Show progress of steps inside a part."""
         return self.voice.progress(description, total)
-
 
     @property
     def sandbox(self) -> Sandbox:

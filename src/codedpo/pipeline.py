@@ -65,19 +65,21 @@ STAGES = (
         "rankings",
         1,
         ("rankings",),
-        (Task, Solution, Test, Execution),
+        (Test, Execution),
         (SolutionScore, TestScore, Convergence),
     ),
     Stage(
         "pairs",
         1,
-        ("pairs",),
-        (Task, Solution, Test, Execution, SolutionScore, TestScore),
+        ("pairs", "sandbox"),
+        (Text, Solution, Test, Execution, SolutionScore),
         (Pair, Timing),
         ("sandbox",),
     ),
     Stage("training", 1, ("training",), (Pair,), (TrainingStep,), ("weights",)),
-    Stage("evaluation", 1, ("evaluation", "sandbox"), (TrainingStep,), (Sample, Metric), ("weights", "sandbox")),
+    Stage(
+        "evaluation", 1, ("evaluation", "sandbox"), (TrainingStep,), (Sample, Metric), ("weights", "sandbox")
+    ),
     Stage(
         "report",
         1,
@@ -130,7 +132,9 @@ def _prompts_digest(name: str) -> str:
     return digest_of({item.name: item.read_text("utf-8") for item in folder.iterdir() if item.is_file()})
 
 
-def identity_of(stage: Stage, config: Config, services: Services, summaries: dict[str, StageSummary]) -> dict[str, Any]:
+def identity_of(
+    stage: Stage, config: Config, services: Services, summaries: dict[str, StageSummary]
+) -> dict[str, Any]:
     """Collect all that a stage's rows depend on."""
     plain = config.model_dump(mode="json")
     settings: dict[str, Any] = {}
@@ -169,12 +173,25 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise BackendError(f"another process works on {folder}; wait for it or name another run.") from error
+            raise BackendError(
+                f"another process works on {folder}; wait for it or name another run."
+            ) from error
         yield
 
 
 def _packages() -> dict[str, str]:
-    names = ("codedpo", "numpy", "pyarrow", "openvino-genai", "torch", "transformers", "trl", "peft", "openai", "gguf")
+    names = (
+        "codedpo",
+        "numpy",
+        "pyarrow",
+        "openvino-genai",
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "openai",
+        "gguf",
+    )
     found: dict[str, str] = {}
     for name in names:
         try:
@@ -200,7 +217,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def _record_attempt(config: Config, folder: Path, services: Services) -> None:
@@ -253,17 +273,30 @@ def _run_stage(
     identity = identity_of(stage, config, services, summaries)
     own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
     if not own.exists() and _adopt(config, stage, identity):
-        voice.say(f"[dim]{stage.name}: adopted from {config.base_run}[/dim]", event="stage_adopted", stage=stage.name)
+        voice.say(
+            f"[dim]{stage.name}: adopted from {config.base_run}[/dim]",
+            event="stage_adopted",
+            stage=stage.name,
+        )
     folder = StageFolder(stage_path(config.run_folder, stage.name)).open(identity)
     summary = folder.summary()
     if summary is not None:
-        voice.say(f"[dim]{stage.name}: {_counts(summary)} (done before)[/dim]", event="stage_reused", stage=stage.name)
+        voice.say(
+            f"[dim]{stage.name}: {_counts(summary)} (done before)[/dim]",
+            event="stage_reused",
+            stage=stage.name,
+        )
         return summary
     voice.say(f"[bold]{stage.name}[/bold]", event="stage_started", stage=stage.name)
     if "model" not in stage.services:
         services.release_generator()
-    folders = {other.name: stage_path(config.run_folder, other.name) for other in STAGES[: stage_position(stage.name)]}
-    context = StageContext(stage.name, config, folder, _inputs(stage, config.run_folder), folders, services, voice)
+    folders = {
+        other.name: stage_path(config.run_folder, other.name)
+        for other in STAGES[: stage_position(stage.name)]
+    }
+    context = StageContext(
+        stage.name, config, folder, _inputs(stage, config.run_folder), folders, services, voice
+    )
     start = time.monotonic()
     importlib.import_module(f"codedpo.{stage.name}.stage").run(context)
     summary = folder.finish()

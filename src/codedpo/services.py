@@ -3,10 +3,13 @@
 from functools import cached_property
 from pathlib import Path
 
+from codedpo.benchmarks import load_benchmark
+from codedpo.benchmarks.base import Problem
 from codedpo.core.config import Config
+from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
 from codedpo.core.registry import load
-from codedpo.llm.base import Generator
+from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import Sandbox
@@ -39,6 +42,28 @@ class Services:
     def cached(self, inner: Generator) -> CachedGenerator:
         """Put a generator behind the run's request cache."""
         return CachedGenerator(inner, self.run_folder / "requests.sqlite")
+
+    def check_model(self) -> str:
+        """Ask the model for one short reply, past the cache, and say what answered.
+
+        Raises:
+            BackendError: the model or endpoint does not answer.
+        """
+        if self.config.model.kind == "recorded":
+            return self.generator.identity
+        request = Request("check", (Message("user", "Write a Python function."),), Sampling(max_tokens=8))
+        (reply,) = self.generator.inner.generate([request])
+        if reply.finish_reason == "refused":
+            raise BackendError(f"the model refuses to answer ({reply.text}); check its name and its server.")
+        return f"{self.config.model.name} answers ({reply.completion_tokens} tokens)"
+
+    def problems(self, benchmark: str) -> tuple[Problem, ...]:
+        """Return the problems of a benchmark, from the data folder or its public home.
+
+        Raises:
+            DataError: the data is missing or has another sha256.
+        """
+        return load_benchmark(benchmark, self.config.resources.data_folder).problems()
 
     def release_generator(self) -> None:
         """Free the model's memory; it is built again if asked for."""

@@ -107,12 +107,15 @@ def _matrix(trace: dict[str, Any]) -> Table:
     }
     cells = {(row["solution_id"], row["test_id"]): Outcome(row["outcome"]) for row in trace["executions"]}
     solutions = sorted(
-        trace["solutions"], key=lambda row: (-scores.get(row["solution_id"], {"score": 0})["score"], row["solution_id"])
+        trace["solutions"],
+        key=lambda row: (-scores.get(row["solution_id"], {"score": 0})["score"], row["solution_id"]),
     )
     table = Table(box=None, pad_edge=False, title="pass matrix", title_justify="left")
     table.add_column("solution")
     table.add_column("score", justify="right")
-    table.add_column("tests " + " ".join(row["test_id"].rpartition("/")[2] for row in trace["tests"]), no_wrap=False)
+    table.add_column(
+        "tests " + " ".join(row["test_id"].rpartition("/")[2] for row in trace["tests"]), no_wrap=False
+    )
     for solution in solutions:
         line = Line()
         for test in trace["tests"]:
@@ -127,8 +130,11 @@ def _matrix(trace: dict[str, Any]) -> Table:
 def _pairs(pairs: Sequence[dict[str, Any]]) -> list[Panel]:
     return [
         Panel(
-            Group(Line("chosen", style="green"), pair["chosen"], Line("rejected", style="red"), pair["rejected"]),
-            title=f"pair {pair['pair_id']}" + (f", {pair['speed_ratio']:.2f} x faster" if pair["speed_ratio"] else ""),
+            Group(
+                Line("chosen", style="green"), pair["chosen"], Line("rejected", style="red"), pair["rejected"]
+            ),
+            title=f"pair {pair['pair_id']}"
+            + (f", {pair['speed_ratio']:.2f} x faster" if pair["speed_ratio"] else ""),
         )
         for pair in pairs
     ]
@@ -141,7 +147,11 @@ def print_trace(trace: dict[str, Any]) -> None:
     if seed:
         place = f"{seed['repo_name']} {seed['path']}:{seed['first_line']} ({seed['license']})"
         console.print(Panel(_code(seed["code"]), title=f"seed {seed['seed_id']}  {place}"))
-    prompt = Group(Line(f"concepts: {', '.join(task['concepts'])}", style="dim"), task["prompt"], _code(task["signature"]))
+    prompt = Group(
+        Line(f"concepts: {', '.join(task['concepts'])}", style="dim"),
+        task["prompt"],
+        _code(task["signature"]),
+    )
     console.print(Panel(prompt, title=f"task {task['task_id']}"))
     for solution in trace["solutions"]:
         console.print(Panel(_code(solution["code"]), title=f"solution {solution['solution_id']}"))
@@ -153,9 +163,13 @@ def print_trace(trace: dict[str, Any]) -> None:
     console.print(tests)
     if trace["executions"]:
         console.print(_matrix(trace))
-        legend = ", ".join(f"{symbol} {outcome.value.replace('_', ' ')}" for outcome, (symbol, _) in SYMBOLS.items())
+        legend = ", ".join(
+            f"{symbol} {outcome.value.replace('_', ' ')}" for outcome, (symbol, _) in SYMBOLS.items()
+        )
         console.print(legend, style="dim")
     for panel in _pairs(trace["pairs"]):
         console.print(panel)
     for reject in trace["rejects"]:
-        console.print(f"rejected in {reject['stage']}: {reject['row_id']} {reject['reason']} {reject['detail']}")
+        console.print(
+            f"rejected in {reject['stage']}: {reject['row_id']} {reject['reason']} {reject['detail']}"
+        )

@@ -30,6 +30,13 @@ class Plugin(Section):
     path: str = ""
     options: dict[str, Any] = {}
 
+    @property
+    def label(self) -> str:
+        """Name of the part in tables and figures: its kind or path, and the options that differ from the defaults."""
+        name = self.path or self.kind
+        options = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{name}({options})" if options else name
+
 
 class ModelConfig(Section):
     """The model that writes tasks, solutions and tests."""
@@ -86,7 +93,16 @@ class SeedsConfig(Section):
     """At most so many seeds, drawn evenly over the sources."""
     least_lines: Positive = 5
     most_lines: Positive = 60
-    licenses: tuple[str, ...] = ("apache-2.0", "bsd-2-clause", "bsd-3-clause", "isc", "mit", "psf-2.0", "unlicense", "0bsd")
+    licenses: tuple[str, ...] = (
+        "apache-2.0",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "isc",
+        "mit",
+        "psf-2.0",
+        "unlicense",
+        "0bsd",
+    )
     near_duplicate_threshold: Share = 0.7
     """Exact Jaccard similarity of token 5-grams from which two functions count as the same."""
 
@@ -145,6 +161,10 @@ class PairsConfig(Section):
     """Least difference of the normalised scores of chosen and rejected."""
     least_speed_ratio: Annotated[float, Field(ge=1)] = 1.1
     """An efficiency pair is made only where the interval of the ratio lies above this."""
+    timing_repeats: Positive = 5
+    """Measurements of every comparable solution, interleaved."""
+    decisive_repeats: Positive = 15
+    """Measurements of the fastest and the slowest alone, from which the pair is decided."""
     validation_share: Share = 0.1
 
 
@@ -248,11 +268,13 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.2 floats (``5e-6`` is a number) and no silent duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         repeated = {str(key) for key in keys if keys.count(key) > 1}
         if repeated:
             line = node.start_mark.line + 1
-            raise ConfigError(f"the section at line {line} gives {', '.join(sorted(repeated))} twice; keep one.")
+            raise ConfigError(
+                f"the section at line {line} gives {', '.join(sorted(repeated))} twice; keep one."
+            )
         return super().construct_mapping(node, deep)
 
 
@@ -270,7 +292,7 @@ def parse_yaml(text: str, place: str) -> Any:
         ConfigError: the text is not YAML.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{place} is not valid YAML: {problem}; mend it there.") from error
@@ -288,7 +310,9 @@ def _with_override(values: dict[str, Any], override: str) -> None:
     for key in keys[:-1]:
         inner = place.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"the override {name} goes below {key}, which is not a section; name the key itself.")
+            raise ConfigError(
+                f"the override {name} goes below {key}, which is not a section; name the key itself."
+            )
         place = inner
     place[keys[-1]] = parse_yaml(text, f"the value of the override {name}")
 
@@ -318,17 +342,23 @@ def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(f"the config {path} cannot be read: {reason}; name an existing YAML file.") from error
+        raise ConfigError(
+            f"the config {path} cannot be read: {reason}; name an existing YAML file."
+        ) from error
     values = parse_yaml(text, str(path)) or {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml.")
+        raise ConfigError(
+            f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml."
+        )
     for override in overrides:
         _with_override(values, override)
     values.setdefault("name", path.stem)
     try:
         plain = json.dumps(values)
     except TypeError as error:
-        raise ConfigError(f"{path}: a value is not a number, text, list or section ({error}); quote it.") from error
+        raise ConfigError(
+            f"{path}: a value is not a number, text, list or section ({error}); quote it."
+        ) from error
     try:
         return Config.model_validate_json(plain)
     except ValidationError as error:

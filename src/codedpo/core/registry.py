@@ -24,7 +24,9 @@ def load(table: Mapping[str, str], kind: str, path: str = "", *, what: str) -> A
     elif kind in table:
         target = table[kind]
     else:
-        raise ConfigError(f"there is no {what} of kind {kind}; there are {', '.join(sorted(table))} and plugin.")
+        raise ConfigError(
+            f"there is no {what} of kind {kind}; there are {', '.join(sorted(table))} and plugin."
+        )
     module_name, colon, name = target.partition(":")
     if not colon or not module_name or not name:
         raise ConfigError(f"the {what} plug-in path {target!r} is not of the form package.module:name.")

@@ -1,10 +1,9 @@
 """Rows to Parquet and back. The schema of a table is derived from its row type."""
 
 import dataclasses
-import types
+import os
 import typing
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,26 +24,29 @@ def table_name(row_type: type) -> str:
     return words if words.endswith("convergence") else f"{words}s"
 
 
-@cache
+_SCHEMAS: dict[type, pa.Schema] = {}
+
+
 def schema_of(row_type: type) -> pa.Schema:
     """Derive the Arrow schema from the annotations of a row type.
 
     Raises:
-        TypeError: a field is neither str, int, float, bool, a list of one of them, nor one of them or None.
+        TypeError: a field is neither str, int, float, bool, nor a list of one of them.
     """
+    if row_type in _SCHEMAS:
+        return _SCHEMAS[row_type]
 
     def arrow(annotation: Any) -> pa.DataType:
         if annotation in _ARROW:
             return _ARROW[annotation]
         if typing.get_origin(annotation) is list:
             return pa.list_(arrow(typing.get_args(annotation)[0]))
-        if isinstance(annotation, types.UnionType):
-            (inner,) = [part for part in typing.get_args(annotation) if part is not type(None)]
-            return arrow(inner)
         raise TypeError(f"no Arrow type for {annotation!r} in {row_type.__name__}")
 
     hints = typing.get_type_hints(row_type)
-    return pa.schema([(field.name, arrow(hints[field.name])) for field in dataclasses.fields(row_type)])
+    schema = pa.schema([(field.name, arrow(hints[field.name])) for field in dataclasses.fields(row_type)])
+    _SCHEMAS[row_type] = schema
+    return schema
 
 
 def to_arrow(row_type: type[Row], rows: Iterable[Row]) -> pa.Table:
@@ -57,15 +59,13 @@ def to_arrow(row_type: type[Row], rows: Iterable[Row]) -> pa.Table:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader or a kill sees either the old content or the new, never a part."""
-    import os
-
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> int:
@@ -87,8 +87,8 @@ def read_columns(paths: Sequence[Path], row_type: type[Any]) -> pa.Table:
     tables = []
     for path in paths:
         try:
-            tables.append(pq.read_table(path, schema=schema, partitioning=None))
-        except (OSError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            tables.append(pq.ParquetFile(path).read(columns=schema.names).cast(schema))
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path} is not a readable {row_type.__name__} table ({error})") from error
     return pa.concat_tables(tables) if tables else schema.empty_table()
 

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from codedpo.core.config import load_config
+from codedpo.core.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "trial.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_config_loads(path: Path) -> None:
+    assert load_config(path).name
+
+
+def test_name_defaults_to_the_file_and_overrides_apply(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, "seed: 3"), ["training.learning_rate=5e-6", "evaluation.benchmarks=[humaneval]"]
+    )
+    assert (config.name, config.seed, config.training.learning_rate) == ("trial", 3, 5e-6)
+    assert config.run_folder == Path("runs/trial")
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "sentence"),
+    [
+        ("tasks: {task_sampling: {temperature: no}}", [], "tasks.task_sampling.temperature is False"),
+        ("seed: '1'", [], "seed is '1'"),
+        ("candidates: {solution: 3}", [], "there is no option candidates.solution"),
+        ("seed: 1\nseed: 2", [], "gives seed twice"),
+        ("a: [1", [], "is not valid YAML"),
+        ("- 1", [], "holds a list"),
+        ("seed: 2026-01-01", [], "quote it"),
+        ("seeds: {sources: [{kind: pypi, name: toolz}]}", [], "a source of kind pypi needs version"),
+        ("{}", ["seed"], "is not of the form section.key=value"),
+        ("{}", ["seed=[1"], "the value of the override seed"),
+        ("seed: 1", ["seed.x=1"], "which is not a section"),
+        ("candidates: {solutions: 0, tests: 0}", [], r"candidates.solutions is 0.*and 1 more"),
+    ],
+)
+def test_bad_input_gets_one_sentence(tmp_path: Path, text: str, overrides: list[str], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        load_config(write(tmp_path, text), overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none.yaml cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="binary.yaml cannot be read"):
+        load_config(tmp_path / "binary.yaml")

@@ -1,0 +1,29 @@
+import json
+
+import pytest
+
+from codedpo.core import progress
+from codedpo.core.progress import Voice
+
+
+def test_without_a_terminal_plain_lines_carry_an_estimate(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with Voice().progress("seeds", 4, done=1) as advance:
+        advance(1)
+        advance(2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("  seeds: 2 of 4, about 0:00:0")
+
+
+def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    Voice(json_lines=True).say("two rows", event="stage_finished", stage="seeds", rows=2)
+    logged = json.loads(capsys.readouterr().err)
+    assert (logged["event"], logged["stage"], logged["rows"]) == ("stage_finished", "seeds", 2)
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    Voice(quiet=True).say("something")
+    assert capsys.readouterr().err == ""

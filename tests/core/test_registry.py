@@ -1,0 +1,28 @@
+import pytest
+
+from codedpo.core.errors import ConfigError
+from codedpo.core.registry import load
+
+TABLE = {"join": "os.path:join", "ray": "codedpo_missing.ray:Thing"}
+
+
+def test_kinds_and_plugins_load() -> None:
+    import os.path
+
+    assert load(TABLE, "join", what="function") is os.path.join
+    assert load(TABLE, "plugin", "os.path:split", what="function") is os.path.split
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "sentence"),
+    [
+        ("none", "", "there is no function of kind none; there are join, ray and plugin"),
+        ("plugin", "os.path", "not of the form package.module:name"),
+        ("plugin", "os.path:nothing", "os.path has no nothing"),
+        ("plugin", "codedpo_missing:x", "cannot be imported"),
+        ("ray", "", r"pip install 'codedpo\[ray\]'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(kind: str, path: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(TABLE, kind, path, what="function")

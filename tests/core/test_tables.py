@@ -1,0 +1,70 @@
+import dataclasses
+import inspect
+import string
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codedpo.core import records
+from codedpo.core.errors import DataError
+from codedpo.core.records import Convergence, Task, Timing
+from codedpo.core.tables import read_columns, read_rows, schema_of, table_name, write_rows
+
+ROW_TYPES = [
+    item
+    for _, item in inspect.getmembers(records, dataclasses.is_dataclass)
+    if item.__module__ == records.__name__
+]
+words = st.text(alphabet=string.printable + "äß漢", max_size=40)
+
+
+@pytest.mark.parametrize("row_type", ROW_TYPES, ids=lambda row_type: row_type.__name__)
+def test_every_row_type_has_a_schema_and_a_table_name(row_type: type) -> None:
+    assert schema_of(row_type).names == [field.name for field in dataclasses.fields(row_type)]
+    assert table_name(row_type).islower()
+
+
+def test_table_names_are_unique() -> None:
+    assert len({table_name(row_type) for row_type in ROW_TYPES}) == len(ROW_TYPES)
+    assert table_name(Convergence) == "convergence"
+
+
+@given(st.lists(st.builds(Task, words, words, st.lists(words, max_size=3), words, words, words), max_size=5))
+def test_rows_survive_parquet(tmp_path_factory: pytest.TempPathFactory, rows: list[Task]) -> None:
+    path = tmp_path_factory.mktemp("rows") / "part.parquet"
+    assert write_rows(path, Task, rows) == len(rows)
+    assert read_rows([path], Task) == rows
+
+
+def test_parts_are_read_in_order_and_as_columns(tmp_path) -> None:
+    paths = []
+    for index in range(3):
+        path = tmp_path / f"part-{index}.parquet"
+        write_rows(path, Timing, [Timing("t000000", f"t000000/s{index:02d}", 1.5, 5, [2.0, 1.5], 3)])
+        paths.append(path)
+    assert read_columns(paths, Timing).column("solution_id").to_pylist() == [
+        f"t000000/s{i:02d}" for i in range(3)
+    ]
+    assert read_columns([], Timing).num_rows == 0
+
+
+def test_a_torn_file_is_named(tmp_path) -> None:
+    path = tmp_path / "part.parquet"
+    path.write_bytes(b"PAR1 torn")
+    with pytest.raises(DataError, match="part.parquet is not a readable Task table"):
+        read_rows([path], Task)
+
+
+def test_a_file_of_another_table_is_named(tmp_path) -> None:
+    path = tmp_path / "part.parquet"
+    write_rows(path, Timing, [])
+    with pytest.raises(DataError, match="not a readable Task table"):
+        read_rows([path], Task)
+
+
+def test_no_temporary_file_is_left(tmp_path) -> None:
+    write_rows(tmp_path / "part.parquet", Timing, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]
+    assert pq.read_metadata(tmp_path / "part.parquet").num_rows == 0
