@@ -1,0 +1,222 @@
+"""Every reply of a model is kept, so that no sample is ever paid for twice."""
+
+import gzip
+import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, astuple, replace
+from itertools import chain
+from pathlib import Path
+
+from codedpo.core.errors import DataError
+from codedpo.core.tables import write_atomically
+from codedpo.llm.base import Generator, Reply, Request
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS replies (
+    model TEXT, key TEXT, position INTEGER, text TEXT, finish_reason TEXT, prompt_tokens INTEGER,
+    completion_tokens INTEGER, PRIMARY KEY (model, key, position)) WITHOUT ROWID;
+"""
+_COLUMNS = "position, text, finish_reason, prompt_tokens, completion_tokens"
+_INSERT = """
+INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+    text = excluded.text, finish_reason = excluded.finish_reason, prompt_tokens = excluded.prompt_tokens,
+    completion_tokens = excluded.completion_tokens WHERE replies.finish_reason = 'refused'
+"""
+_ROWS_A_COMMIT = 16
+_SECONDS_A_COMMIT = 1.0
+_SECONDS_TO_OPEN = 5.0
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open or create a cache; several processes may hold it open.
+
+    Raises:
+        DataError: the file is not such a cache.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        # Creating the file is not covered by SQLite's own waiting: two processes may do it at once.
+        deadline = time.monotonic() + _SECONDS_TO_OPEN
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.executescript(_SCHEMA)
+                break
+            except sqlite3.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+    except sqlite3.Error as error:
+        raise DataError(
+            f"the request cache {path} cannot be opened ({error}); mend or remove the file."
+        ) from error
+    return connection
+
+
+def _positions(request: Request) -> range:
+    return range(request.first, request.first + request.count)
+
+
+def _runs(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Join positions into (first, count) runs: 2, 3, 7 -> (2, 2), (7, 1)."""
+    runs: list[tuple[int, int]] = []
+    for position in sorted(positions):
+        if runs and sum(runs[-1]) == position:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((position, 1))
+    return runs
+
+
+class CachedGenerator:
+    """Answers from a SQLite file what it holds, asks ``inner`` for the missing samples only, and keeps those.
+
+    A sample is found by the identity of the model, the request's key and the sample's number. Refused replies
+    are kept for the record, and asked again when they are wanted again. Equal requests in one call are asked
+    once. A kill loses at most the replies of the last second.
+    """
+
+    def __init__(self, inner: Generator, path: Path) -> None:
+        self.inner = inner
+        self.path = Path(path)
+        self.counters: Counter[str] = Counter()
+        """Replies and tokens, cached and new, and refused replies, since this object was made."""
+        self._connection = _connect(self.path)
+        self._pending: list[tuple[str, Reply]] = []
+        self._committed_at = time.monotonic()
+
+    @property
+    def identity(self) -> str:
+        """The identity of the inner generator."""
+        return self.inner.identity
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """Yield the cached samples first, then the new ones as they come."""
+        by_key: dict[str, list[Request]] = {}
+        for request in requests:
+            by_key.setdefault(request.key, []).append(request)
+        missing: list[Request] = []
+        key_of: dict[str, str] = {}
+        for key, group in by_key.items():
+            cached = self._lookup(key)
+            for request in group:
+                for position in sorted(cached.keys() & _positions(request)):
+                    reply = replace(cached[position], request_id=request.request_id)
+                    yield self._counted(reply, "cached")
+            inner_id = f"{group[0].request_id} (request {key})"
+            key_of[inner_id] = key
+            for first, count in _runs({*chain.from_iterable(map(_positions, group))} - cached.keys()):
+                missing.append(replace(group[0], request_id=inner_id, first=first, count=count))
+        if missing:
+            yield from self._ask(missing, key_of, by_key)
+
+    def _ask(
+        self, missing: list[Request], key_of: dict[str, str], by_key: dict[str, list[Request]]
+    ) -> Iterator[Reply]:
+        rows = ((request.key, json.dumps(_described(request), ensure_ascii=False)) for request in missing)
+        self._connection.execute("BEGIN")
+        self._connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", rows)
+        self._connection.execute("COMMIT")
+        try:
+            for reply in self.inner.generate(missing):
+                key = key_of[reply.request_id]
+                self._keep(key, reply)
+                for request in by_key[key]:
+                    if reply.position in _positions(request):
+                        yield self._counted(replace(reply, request_id=request.request_id), "new")
+        finally:
+            self._commit()
+
+    def _lookup(self, key: str) -> dict[int, Reply]:
+        query = f"SELECT {_COLUMNS} FROM replies WHERE model = ? AND key = ? AND finish_reason != 'refused'"
+        return {row[0]: Reply("", *row) for row in self._connection.execute(query, (self.identity, key))}
+
+    def _keep(self, key: str, reply: Reply) -> None:
+        self._pending.append((key, reply))
+        due = time.monotonic() - self._committed_at > _SECONDS_A_COMMIT
+        if due or len(self._pending) >= _ROWS_A_COMMIT:
+            self._commit()
+
+    def _commit(self) -> None:
+        rows = [(self.identity, key, *astuple(reply)[1:]) for key, reply in self._pending]
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(
+                _INSERT,
+                rows,
+            )
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise DataError(
+                f"the request cache {self.path} cannot be written ({error}); free its disk."
+            ) from error
+        self._pending.clear()
+        self._committed_at = time.monotonic()
+
+    def _counted(self, reply: Reply, origin: str) -> Reply:
+        self.counters[f"{origin}_replies"] += 1
+        self.counters[f"{origin}_prompt_tokens"] += reply.prompt_tokens
+        self.counters[f"{origin}_completion_tokens"] += reply.completion_tokens
+        if reply.finish_reason == "refused":
+            self.counters["refused_replies"] += 1
+        return reply
+
+    def export(self, target: Path) -> int:
+        """Write the replies of this model as a recording; see ``export_recording``."""
+        return export_recording(self.path, target, self.identity)
+
+    def close(self) -> None:
+        """Close the inner generator and the file."""
+        self.inner.close()
+        self._connection.close()
+
+
+def _described(request: Request) -> dict[str, object]:
+    return {
+        "messages": [asdict(message) for message in request.messages],
+        "sampling": asdict(request.sampling),
+        "seed": request.seed,
+    }
+
+
+def export_recording(cache: Path, target: Path, model: str = "") -> int:
+    """Write a cache as a recording for ``RecordedGenerator``: gzipped JSON lines, one a reply.
+
+    Each line holds ``model``, ``key``, ``position``, ``text``, ``finish_reason``, ``prompt_tokens``,
+    ``completion_tokens``, and, at position 0 or where a key first appears, ``messages``, ``sampling`` and
+    ``seed``, so that a person can read it. Equal caches give equal bytes.
+
+    Args:
+        cache: The SQLite file of a ``CachedGenerator``.
+        target: Where to write, ``*.jsonl.gz``.
+        model: Only the replies of the model with this identity; empty: of all.
+
+    Returns:
+        The number of replies.
+
+    Raises:
+        DataError: the cache is missing or not one.
+    """
+    if not cache.exists():
+        raise DataError(f"there is no request cache {cache}; name the requests.sqlite of a run.")
+    connection = _connect(cache)
+    lines: list[str] = []
+    described: set[str] = set()
+    query = f"SELECT model, key, {_COLUMNS} FROM replies WHERE ? IN ('', model) ORDER BY key, model, position"
+    requests = dict(connection.execute("SELECT key, request FROM requests"))
+    names = ("model", "key", *_COLUMNS.split(", "))
+    for row in connection.execute(query, (model,)):
+        line = dict(zip(names, row, strict=True))
+        if line["key"] not in described:
+            described.add(line["key"])
+            line |= json.loads(requests[line["key"]])
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    connection.close()
+    write_atomically(target, gzip.compress("".join(lines).encode(), mtime=0))
+    return len(lines)

@@ -1,0 +1,159 @@
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from codedpo.core.errors import DataError
+from codedpo.llm.base import Message, Reply, Request, Sampling
+from codedpo.llm.cache import CachedGenerator, export_recording
+from codedpo.llm.recorded import RecordedGenerator
+
+
+class Numbers:
+    """A generator whose every sample is new: it counts what it gave."""
+
+    identity = "numbers"
+
+    def __init__(self, *, refuse: bool = False) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self.given = 0
+        self.refuse = refuse
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        for request in requests:
+            self.asked.append((request.first, request.count))
+            for position in range(request.first, request.first + request.count):
+                self.given += 1
+                reason = "refused" if self.refuse else "stop"
+                yield Reply(request.request_id, position, f"{position}:{self.given}", reason, 3, 5)
+
+    def close(self) -> None:
+        pass
+
+
+def ask(count: int, text: str = "hello", name: str = "a", first: int = 0) -> Request:
+    return Request(name, (Message("user", text),), Sampling(1.0), count, first=first)
+
+
+def texts(replies: Iterable[Reply]) -> dict[tuple[str, int], str]:
+    return {(reply.request_id, reply.position): reply.text for reply in replies}
+
+
+def test_only_missing_samples_are_asked_for(tmp_path: Path) -> None:
+    inner = Numbers()
+    generator = CachedGenerator(inner, tmp_path / "cache.sqlite")
+    before = texts(generator.generate([ask(2)]))
+    after = texts(generator.generate([ask(5)]))
+    assert inner.asked == [(0, 2), (2, 3)]
+    assert {key: after[key] for key in before} == before
+    assert sorted(position for _, position in after) == [0, 1, 2, 3, 4]
+    assert generator.counters["cached_replies"] == 2
+    assert generator.counters["new_completion_tokens"] == 25
+
+
+def test_a_stream_that_was_left_early_loses_nothing(tmp_path: Path) -> None:
+    inner = Numbers()
+    generator = CachedGenerator(inner, tmp_path / "cache.sqlite")
+    stream = generator.generate([ask(5)])
+    first = next(stream)
+    stream.close()
+    assert texts(generator.generate([ask(5)]))["a", 0] == first.text
+    assert inner.asked == [(0, 5), (1, 4)]
+
+
+def test_equal_requests_share_their_samples(tmp_path: Path) -> None:
+    inner = Numbers()
+    generator = CachedGenerator(inner, tmp_path / "cache.sqlite")
+    replies = texts(generator.generate([ask(2, name="a"), ask(3, name="b"), ask(1, "other", name="c")]))
+    assert inner.given == 4
+    assert replies["a", 1] == replies["b", 1]
+    assert set(replies) == {("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2), ("c", 0)}
+
+
+def test_refused_samples_are_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    refusing = CachedGenerator(Numbers(refuse=True), path)
+    assert next(refusing.generate([ask(1)])).finish_reason == "refused"
+    assert refusing.counters["refused_replies"] == 1
+    generator = CachedGenerator(Numbers(), path)
+    assert next(generator.generate([ask(1)])).finish_reason == "stop"
+    assert next(CachedGenerator(Numbers(refuse=True), path).generate([ask(1)])).finish_reason == "stop"
+
+
+def test_other_models_do_not_share_replies(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    list(CachedGenerator(Numbers(), path).generate([ask(1)]))
+    other = Numbers()
+    other.identity = "other"
+    list(CachedGenerator(other, path).generate([ask(1)]))
+    assert other.given == 1
+
+
+FILL = """
+import sys, time
+from codedpo.llm.base import Message, Reply, Request, Sampling
+from codedpo.llm.cache import CachedGenerator
+
+class Slow:
+    identity = "numbers"
+    def generate(self, requests):
+        for request in requests:
+            for position in range(request.first, request.first + request.count):
+                time.sleep(0.002)
+                yield Reply(request.request_id, position, "text", "stop", 3, 5)
+
+request = Request("a", (Message("user", "hello"),), Sampling(1.0), 400)
+for reply in CachedGenerator(Slow(), sys.argv[1]).generate([request]):
+    print(reply.position, flush=True)
+"""
+
+
+def fill(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", FILL, str(path)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_kill_leaves_a_cache_that_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    with fill(path) as process:
+        assert process.stdout is not None
+        for _ in range(100):
+            process.stdout.readline()
+        process.kill()
+    inner = Numbers()
+    generator = CachedGenerator(inner, path)
+    assert len(texts(generator.generate([ask(400)]))) == 400
+    assert 80 < generator.counters["cached_replies"] == 400 - inner.given
+
+
+def test_several_processes_write_one_cache(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    processes = [fill(path) for _ in range(3)]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    inner = Numbers()
+    list(CachedGenerator(inner, path).generate([ask(400)]))
+    assert inner.given == 0
+
+
+def test_what_is_no_cache_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    path.write_text("no database " * 100)
+    with pytest.raises(DataError, match="cannot be opened"):
+        CachedGenerator(Numbers(), path)
+    with pytest.raises(DataError, match="no request cache"):
+        export_recording(tmp_path / "absent", tmp_path / "recording.jsonl.gz")
+
+
+def test_a_recording_answers_as_the_cache_did(tmp_path: Path) -> None:
+    generator = CachedGenerator(Numbers(), tmp_path / "cache.sqlite")
+    requests = [ask(3), ask(2, "dépenses \x00 ✓", name="b")]
+    live = texts(generator.generate(requests))
+    recording = tmp_path / "recording.jsonl.gz"
+    assert generator.export(recording) == 5
+    assert texts(RecordedGenerator(recording).generate(requests)) == live
+    first = recording.read_bytes()
+    generator.export(recording)
+    assert recording.read_bytes() == first
