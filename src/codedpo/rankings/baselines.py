@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from codedpo.core.matrix import PassMatrix
 from codedpo.core.rng import stream
-from codedpo.rankings.matrix import PassMatrix
 from codedpo.rankings.scores import Scores, scaled
 
 
@@ -17,7 +17,7 @@ def number_passed(matrix: PassMatrix) -> Scores:
     return Scores(scaled(passed.sum(axis=1)))
 
 
-def all_tests(matrix: PassMatrix) -> Scores:
+def all_tests_filter(matrix: PassMatrix) -> Scores:
     """Score 1 for the solutions that pass every test, 0 for the rest (the paper's 'filter with all tests').
 
     Good only where every test is right; with self-written tests hardly any task keeps a pair. Cost: S x T.

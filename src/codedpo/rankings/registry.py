@@ -3,7 +3,7 @@
 STRATEGIES = {
     "self_validation": "codedpo.rankings.self_validation:rank",
     "number_passed": "codedpo.rankings.baselines:number_passed",
-    "all_tests": "codedpo.rankings.baselines:all_tests",
+    "all_tests_filter": "codedpo.rankings.baselines:all_tests_filter",
     "random": "codedpo.rankings.baselines:random",
 }
 """Kind -> module:function; ``core.registry`` loads them and plug-ins of the same signature."""

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedpo.core.errors import ConfigError
-from codedpo.rankings.matrix import PassMatrix
+from codedpo.core.matrix import PassMatrix
 from codedpo.rankings.scores import Scores, scaled
 
 Order = Literal["simultaneous", "tests_first", "solutions_first"]

@@ -148,9 +148,9 @@ def _matrix(
     values = np.full((shape[0], len(calls)), NO_VALUE, dtype=np.int64)
     _, codes = np.unique(digests.astype(str), return_inverse=True)
     codes = np.where(digests == "", NO_VALUE, codes.reshape(shape))
-    for test, call in enumerate(numbers):
-        if call != NO_CALL:
-            values[:, call] = np.where(values[:, call] == NO_VALUE, codes[:, test], values[:, call])
+    for test, number in enumerate(numbers):
+        if number != NO_CALL:
+            values[:, number] = np.where(values[:, number] == NO_VALUE, codes[:, test], values[:, number])
     return PassMatrix(
         task_id=task_id,
         solution_ids=tuple(solution_ids),

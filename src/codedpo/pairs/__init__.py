@@ -1,0 +1,1 @@
+"""Scores and timings -> preference pairs, checked and exported."""

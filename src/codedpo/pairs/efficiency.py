@@ -1,0 +1,61 @@
+"""Which two solutions of a task make an efficiency pair: both believed right, one measurably faster."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+class Comparison(Protocol):
+    """How two timed solutions compare; ``sandbox.timing.compare`` returns one."""
+
+    @property
+    def ratio(self) -> float:
+        """CPU time of the first over that of the second."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """Lower 95% bound of ``ratio``."""
+        ...
+
+
+Compare = Callable[[Sequence[float], Sequence[float]], Comparison]
+"""``compare(samples_of_a, samples_of_b)`` of interleaved samples: the ratio of a's time to b's, with its interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedChoice:
+    """Positions of the fast and the slow solution, and how sure their order is."""
+
+    chosen: int
+    rejected: int
+    ratio: float
+    """Slow over fast CPU time."""
+    low: float
+    """Lower 95% bound of ``ratio``."""
+
+
+def fast_against_slow(
+    samples_ns: Sequence[Sequence[float]], compare: Compare, least_ratio: float = 1.1
+) -> SpeedChoice | str:
+    """Pair the fastest with the slowest solution where the interval of their ratio lies above ``least_ratio``.
+
+    Args:
+        samples_ns: CPU times of each solution, interleaved between solutions; empty where one did not finish.
+        compare: gives the ratio of two solutions' times and its interval.
+        least_ratio: 1.1 asks for at least 10% less time.
+
+    Returns:
+        The choice, or one of ``too_few_timed``, ``speed_not_apart``.
+    """
+    timed = [position for position, samples in enumerate(samples_ns) if len(samples)]
+    if len(timed) < 2:
+        return "too_few_timed"
+    least = [min(samples_ns[position]) for position in timed]
+    fast, slow = timed[int(np.argmin(least))], timed[int(np.argmax(least))]
+    comparison = compare(samples_ns[slow], samples_ns[fast])
+    if comparison.low <= least_ratio:
+        return "speed_not_apart"
+    return SpeedChoice(chosen=fast, rejected=slow, ratio=comparison.ratio, low=comparison.low)

@@ -1,0 +1,183 @@
+"""Make the preference pairs of every task, and export them for trainers."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from codedpo.context import StageContext
+from codedpo.core.config import PairsConfig, SandboxConfig
+from codedpo.core.errors import DataError
+from codedpo.core.matrix import matrices
+from codedpo.core.records import (
+    Execution,
+    Pair,
+    PairKind,
+    Reject,
+    Solution,
+    SolutionScore,
+    Test,
+    Text,
+    TextKind,
+    Timing,
+)
+from codedpo.core.rng import seed_for
+from codedpo.core.tables import read_rows
+from codedpo.pairs.correctness import best_against_worst
+from codedpo.pairs.efficiency import fast_against_slow
+from codedpo.pairs.export import write_exports
+from codedpo.pairs.measure import measure
+from codedpo.pairs.scored import Scored
+from codedpo.sandbox.base import Limits
+
+
+def run(context: StageContext) -> None:
+    """Make correctness and efficiency pairs, split them by task, and write every export."""
+    section = context.config.pairs
+    calls = _column(context, Test, "test_id", "call")
+    tasks = list(_scored(context, calls))
+    validation = validation_tasks(
+        [task.task_id for task in tasks if task.ranks.max(initial=1) > 1],
+        section.validation_share,
+        context.config.seed,
+    )
+    limits = limits_of(context.config.sandbox)
+    for part in context.parts(tasks):
+        results: list[Pair | Reject] = []
+        timings: list[Timing] = []
+        for task in part.items:
+            if "correctness" in section.kinds:
+                results.append(correctness_pair(task, section))
+            if "efficiency" in section.kinds:
+                timed = measure(
+                    task, calls, context.sandbox, limits, section.timing_repeats, section.decisive_repeats
+                )
+                if isinstance(timed, str):
+                    results.append(_reject(task, PairKind.EFFICIENCY, timed))
+                else:
+                    timings.extend(timed)
+                    results.append(efficiency_pair(task, timed, section.least_speed_ratio))
+        pairs = [
+            replace(result, split="validation" if result.task_id in validation else "train")
+            for result in results
+            if isinstance(result, Pair)
+        ]
+        rejects = [result for result in results if isinstance(result, Reject)]
+        part.write({Pair: pairs, Timing: timings}, rejects)
+    write_exports(read_rows(context.folder.parts_of(Pair), Pair), context.folder.path / "export")
+
+
+def limits_of(section: SandboxConfig) -> Limits:
+    """Time under the limits that the solutions were tested with."""
+    return Limits(cpu_seconds=section.cpu_seconds, memory_mib=section.memory_mib)
+
+
+def validation_tasks(task_ids: list[str], share: float, seed: int) -> set[str]:
+    """Draw the tasks whose pairs are for validation: a seeded share, at least one where there are two tasks.
+
+    The split is by task, since pairs of one task share their prompt.
+    """
+    if share == 0 or len(task_ids) < 2:
+        return set()
+    drawn = sorted(task_ids, key=lambda task_id: seed_for(seed, "pairs", "validation", task_id))
+    return set(drawn[: max(1, round(share * len(drawn)))])
+
+
+def answer(code: str) -> str:
+    """Write a solution as the model is trained to answer: one fenced block and nothing else."""
+    return f"```python\n{code.strip()}\n```"
+
+
+def correctness_pair(task: Scored, section: PairsConfig) -> Pair | Reject:
+    """Pair the best with the worst solution of a task, or say why not."""
+    choice = best_against_worst(task.scores, task.ranks, task.matrix.loaded, section.least_margin)
+    if isinstance(choice, str):
+        return _reject(task, PairKind.CORRECTNESS, choice)
+    return _pair(task, PairKind.CORRECTNESS, choice.chosen, choice.rejected)
+
+
+def efficiency_pair(task: Scored, timed: list[Timing], least_ratio: float) -> Pair | Reject:
+    """Pair the fastest with the slowest of the timed solutions of a task, or say why not."""
+    from codedpo.sandbox.timing import compare
+
+    choice = fast_against_slow([row.samples_ns for row in timed], compare, least_ratio)
+    if isinstance(choice, str):
+        return _reject(task, PairKind.EFFICIENCY, choice)
+    fast, slow = timed[choice.chosen], timed[choice.rejected]
+    position = {solution_id: row for row, solution_id in enumerate(task.matrix.solution_ids)}
+    return _pair(
+        task,
+        PairKind.EFFICIENCY,
+        position[fast.solution_id],
+        position[slow.solution_id],
+        chosen_cpu_ns=float(np.median(fast.samples_ns)),
+        rejected_cpu_ns=float(np.median(slow.samples_ns)),
+        speed_ratio=choice.ratio,
+        speed_ratio_low=choice.low,
+    )
+
+
+def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, **speeds: float) -> Pair:
+    measured = (
+        dict.fromkeys(("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low"), 0.0) | speeds
+    )
+    return Pair(
+        pair_id=f"{task.task_id}/{kind.value}/0",
+        task_id=task.task_id,
+        kind=kind.value,
+        prompt=task.prompt,
+        chosen=answer(task.codes[chosen]),
+        rejected=answer(task.codes[rejected]),
+        chosen_solution_id=task.matrix.solution_ids[chosen],
+        rejected_solution_id=task.matrix.solution_ids[rejected],
+        chosen_score=float(task.scores[chosen]),
+        rejected_score=float(task.scores[rejected]),
+        split="train",
+        **measured,
+    )
+
+
+def _reject(task: Scored, kind: PairKind, reason: str) -> Reject:
+    return Reject(f"{task.task_id}/{kind.value}", reason, "")
+
+
+def _column(context: StageContext, row_type: type[Any], key: str, value: str) -> dict[str, str]:
+    table = context.columns(row_type)
+    return dict(zip(table.column(key).to_pylist(), table.column(value).to_pylist(), strict=True))
+
+
+def _scored(context: StageContext, calls: Mapping[str, str]) -> Iterator[Scored]:
+    """Join matrix, scores of the pair-making strategy, code and prompt of every task that was executed."""
+    solutions = {solution.solution_id: solution for solution in context.read(Solution)}
+    prompts = {
+        text.text_id: text.prompt for text in context.read(Text) if text.kind == TextKind.SOLUTION.value
+    }
+    label = context.config.rankings.strategy.label
+    scores = {row.solution_id: row for row in context.read(SolutionScore) if row.strategy == label}
+    for matrix in matrices(context.columns(Execution), calls):
+        rows = [scores[solution_id] for solution_id in matrix.solution_ids]
+        first = solutions[matrix.solution_ids[0]]
+        yield Scored(
+            matrix=matrix,
+            scores=np.array([row.score for row in rows]),
+            ranks=np.array([row.rank for row in rows]),
+            codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
+            prompt=user_message(prompts[first.text_id], first.text_id),
+        )
+
+
+def user_message(prompt: str, text_id: str) -> str:
+    """Take the user's words out of a stored conversation.
+
+    Raises:
+        DataError: the conversation is not a single user message, which a pair could not carry.
+    """
+    messages = json.loads(prompt)
+    if [message["role"] for message in messages] != ["user"]:
+        raise DataError(
+            f"text {text_id} was asked with {len(messages)} messages, but a pair carries one user message; "
+            "write the candidates' prompt as one user message"
+        )
+    return str(messages[0]["content"])

@@ -1,0 +1,127 @@
+import json
+
+import pytest
+
+from codedpo.context import StageContext
+from codedpo.core.config import Config, PairsConfig
+from codedpo.core.errors import DataError
+from codedpo.core.progress import Voice
+from codedpo.core.records import (
+    Execution,
+    Oracle,
+    Outcome,
+    Pair,
+    Reject,
+    Solution,
+    SolutionScore,
+    Test,
+    Text,
+    TextKind,
+    Timing,
+)
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows, write_rows
+from codedpo.pairs.stage import run, user_message, validation_tasks
+
+CORRECTNESS = PairsConfig(kinds=("correctness",))
+# each solution's passes on two tests, and its rank
+TASKS = {
+    "t000001": [((1, 1), 1), ((0, 1), 2), (None, 3), ((0, 0), 3)],
+    "t000002": [((0, 1), 1), ((0, 1), 1)],
+    "t000003": [((1, 1), 1), (None, 2)],
+    "t000004": [((0, 0), 2), ((1, 1), 1)],
+}
+
+
+def rows_of(task_id, solutions):
+    prompt = json.dumps([{"role": "user", "content": f"Solve {task_id}."}])
+    for number, (passes, rank) in enumerate(solutions):
+        solution_id = f"{task_id}/s{number:02d}"
+        yield Text(f"{solution_id}/x", TextKind.SOLUTION.value, task_id, number, prompt, "", "stop", 1, 1)
+        yield Solution(solution_id, task_id, f"{solution_id}/x", f"def f(x):\n    return {number}\n")
+        yield SolutionScore(task_id, solution_id, "self_validation", 1.0 if rank == 1 else 0.5 / rank, rank)
+        yield SolutionScore(task_id, solution_id, "random", 1.0, 1)
+        for test, passed in enumerate(passes or (None, None)):
+            outcome = {1: Outcome.PASSED, 0: Outcome.FAILED, None: Outcome.NOT_LOADED}[passed]
+            yield Execution(
+                task_id,
+                solution_id,
+                f"{task_id}/a{test:02d}",
+                outcome.value,
+                "",
+                "",
+                0,
+                0,
+                Oracle.SPLIT.value,
+                3,
+            )
+    for test in range(2):
+        yield Test(f"{task_id}/a{test:02d}", task_id, "x", f"assert f({test}) == 1", f"f({test})", "1")
+
+
+def context_of(folder, section, tasks=TASKS):
+    rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
+    inputs = {}
+    for row_type in (Text, Solution, SolutionScore, Execution, Test):
+        inputs[row_type] = [folder / f"{row_type.__name__}.parquet"]
+        write_rows(inputs[row_type][0], row_type, [row for row in rows if isinstance(row, row_type)])
+    return StageContext(
+        name="pairs",
+        config=Config(name="test", shard_size=3, pairs=section),
+        folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
+        inputs=inputs,
+        stage_folders={},
+        services=None,
+        voice=Voice(quiet=True),
+    )
+
+
+def pairs_of(context):
+    return read_rows(context.folder.parts_of(Pair), Pair)
+
+
+def test_best_against_worst_that_loads_and_a_reason_for_every_task_without_pair(tmp_path):
+    context = context_of(tmp_path, CORRECTNESS)
+    run(context)
+    first, last = pairs_of(context)
+    assert (first.chosen_solution_id, first.rejected_solution_id) == ("t000001/s00", "t000001/s03")
+    assert first.prompt == "Solve t000001."
+    assert first.chosen == "```python\ndef f(x):\n    return 0\n```"
+    assert (last.chosen_solution_id, last.rejected_solution_id) == ("t000004/s01", "t000004/s00")
+    rejects = {row.row_id: row.reason for row in read_rows(context.folder.parts_of(Reject), Reject)}
+    assert rejects == {"t000002/correctness": "all_equal", "t000003/correctness": "too_few_load"}
+    assert read_rows(context.folder.parts_of(Timing), Timing) == []
+
+
+def test_exports_are_written_and_split_by_task(tmp_path):
+    context = context_of(tmp_path, CORRECTNESS)
+    run(context)
+    assert sorted(pair.split for pair in pairs_of(context)) == ["train", "validation"]
+    for split in ("train", "validation"):
+        (line,) = (context.folder.path / "export" / "preferences" / f"{split}.jsonl").read_text().splitlines()
+        assert json.loads(line)["split"] == split
+
+
+def test_margin_and_validation_share_have_their_effect(tmp_path):
+    section = PairsConfig(kinds=("correctness",), least_margin=0.8, validation_share=0.0)
+    context = context_of(tmp_path, section)
+    run(context)
+    (pair,) = pairs_of(context)
+    assert (pair.task_id, pair.split) == ("t000001", "train")
+
+
+def test_validation_share_is_exact_and_depends_on_the_seed():
+    task_ids = [f"t{number:06d}" for number in range(50)]
+    assert len(validation_tasks(task_ids, 0.1, 0)) == 5
+    assert validation_tasks(task_ids, 0.1, 0) == validation_tasks(task_ids[::-1], 0.1, 0)
+    assert validation_tasks(task_ids, 0.1, 0) != validation_tasks(task_ids, 0.1, 1)
+    assert validation_tasks(task_ids[:1], 0.1, 0) == set()
+    assert len(validation_tasks(task_ids[:3], 0.01, 0)) == 1
+
+
+def test_a_prompt_that_is_not_one_user_message_is_refused():
+    conversation = json.dumps(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
+    )
+    with pytest.raises(DataError, match="t1/x was asked with 2 messages"):
+        user_message(conversation, "t1/x")

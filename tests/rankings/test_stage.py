@@ -1,0 +1,140 @@
+import pytest
+
+from codedpo.context import StageContext
+from codedpo.core.config import Config, Plugin, RankingsConfig
+from codedpo.core.errors import ConfigError
+from codedpo.core.progress import Voice
+from codedpo.core.records import Convergence, Execution, Oracle, Outcome, SolutionScore, Test, TestScore
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows, write_rows
+from codedpo.rankings.registry import STRATEGIES
+from codedpo.rankings.stage import build, run
+
+
+def context_of(folder, rankings):
+    """A stage context over two tasks: solution 0 passes both tests, 1 the second, 2 none."""
+    tests, executions = [], []
+    for task in ("t000001", "t000002"):
+        for number in range(2):
+            tests.append(
+                Test(
+                    f"{task}/a{number:02d}",
+                    task,
+                    f"{task}/x",
+                    f"assert f({number}) == 1",
+                    f"f({number})",
+                    "1",
+                )
+            )
+        for solution, passed in enumerate([(1, 1), (0, 1), (0, 0)]):
+            for number, outcome in enumerate(passed):
+                executions.append(
+                    Execution(
+                        task,
+                        f"{task}/s{solution:02d}",
+                        f"{task}/a{number:02d}",
+                        (Outcome.PASSED if outcome else Outcome.FAILED).value,
+                        "",
+                        f"{outcome}",
+                        1000,
+                        10,
+                        Oracle.SPLIT.value,
+                        3,
+                    )
+                )
+    write_rows(folder / "tests.parquet", Test, tests)
+    write_rows(folder / "executions.parquet", Execution, executions)
+    return StageContext(
+        name="rankings",
+        config=Config(name="test", seed=3, shard_size=1, rankings=rankings),
+        folder=StageFolder(folder / "5-rankings").open({"stage": "rankings"}),
+        inputs={Test: [folder / "tests.parquet"], Execution: [folder / "executions.parquet"]},
+        stage_folders={},
+        services=None,
+        voice=Voice(quiet=True),
+    )
+
+
+def test_every_strategy_scores_every_solution(tmp_path):
+    context = context_of(tmp_path, RankingsConfig())
+    run(context)
+    scores = read_rows(context.folder.parts_of(SolutionScore), SolutionScore)
+    strategies = {
+        context.config.rankings.strategy.label,
+        *(one.label for one in context.config.rankings.compare),
+    }
+    assert {row.strategy for row in scores} == strategies
+    assert len(scores) == 2 * 3 * len(strategies)
+    own = [row for row in scores if row.strategy == "self_validation" and row.task_id == "t000001"]
+    assert [row.rank for row in own] == [1, 2, 3]
+    assert own[0].score == 1.0
+    tests = read_rows(context.folder.parts_of(TestScore), TestScore)
+    assert [row.score for row in tests if row.task_id == "t000002" and row.strategy == "self_validation"][
+        1
+    ] == 1.0
+
+
+def test_convergence_falls(tmp_path):
+    context = context_of(tmp_path, RankingsConfig())
+    run(context)
+    rows = [
+        row
+        for row in read_rows(context.folder.parts_of(Convergence), Convergence)
+        if row.task_id == "t000001"
+    ]
+    assert [row.iteration for row in rows] == list(range(1, 11))
+    assert rows[-1].largest_change < rows[1].largest_change
+    assert rows[0].order_changes == 3
+
+
+def test_a_finished_part_is_not_done_again(tmp_path):
+    context = context_of(tmp_path, RankingsConfig())
+    run(context)
+    before = {path: path.stat().st_mtime_ns for path in context.folder.path.glob("*/part-*")}
+    run(context)
+    assert before == {path: path.stat().st_mtime_ns for path in context.folder.path.glob("*/part-*")}
+
+
+def test_options_reach_the_strategy_and_name_it(tmp_path):
+    rankings = RankingsConfig(
+        strategy=Plugin(kind="self_validation", options={"iterations": 1}),
+        compare=(
+            Plugin(kind="self_validation"),
+            Plugin(kind="plugin", path="codedpo.rankings.baselines:number_passed"),
+            Plugin(kind="random"),
+            Plugin(kind="random", options={"seed": 9}),
+        ),
+    )
+    context = context_of(tmp_path, rankings)
+    run(context)
+    scores: dict[str, list[float]] = {}
+    for row in read_rows(context.folder.parts_of(SolutionScore), SolutionScore):
+        scores.setdefault(row.strategy, []).append(row.score)
+    assert scores["self_validation(iterations=1)"] != scores["self_validation"]
+    assert scores["codedpo.rankings.baselines:number_passed"][:3] == [1.0, 0.5, 0.0]
+    assert scores["random"] != scores["random(seed=9)"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        (Plugin(kind="pagerank"), "no ranking strategy of kind pagerank"),
+        (Plugin(kind="self_validation", options={"dampening": 0.5}), "dampening.*it has damping"),
+        (Plugin(kind="plugin", path="no_such_module:rank"), "no_such_module"),
+    ],
+)
+def test_what_cannot_be_built_is_named(choice, words):
+    with pytest.raises(ConfigError, match=words):
+        build(choice, 0)
+
+
+def test_one_strategy_twice_is_refused(tmp_path):
+    context = context_of(tmp_path, RankingsConfig(strategy=Plugin(kind="number_passed")))
+    with pytest.raises(ConfigError, match="number_passed is configured twice"):
+        run(context)
+
+
+@pytest.mark.parametrize("kind", sorted(STRATEGIES))
+def test_every_kind_loads_and_says_what_it_computes(kind):
+    strategy = build(Plugin(kind=kind), 0)
+    assert strategy.rank.__doc__
