@@ -1,0 +1,1 @@
+"""Stage 9: one static page, and the summary in the terminal."""

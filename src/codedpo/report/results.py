@@ -1,0 +1,118 @@
+"""Results before and after training as plain data, and the one sentence that they allow."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from codedpo.core.records import Metric, Outcome, Sample
+from codedpo.report.figures import Interval
+
+MAIN_METRIC = "pass@1"
+P_VALUE = "mcnemar_p"
+TONES = {"before": "rejected", "after": "chosen", "difference": "main"}
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def verdict_of(metrics: Sequence[Metric], benchmark: str = "") -> str:
+    """Say in one sentence what the first benchmark (or ``benchmark``) shows; empty without a comparison."""
+    chosen = benchmark or next((row.benchmark for row in metrics), "")
+    rows = {row.model: row for row in metrics if row.benchmark == chosen and row.name == MAIN_METRIC}
+    if not {"before", "after", "difference"} <= rows.keys():
+        return ""
+    before, after, change = rows["before"], rows["after"], rows["difference"]
+    if change.low > 0:
+        meaning = "training made the model better"
+    elif change.high < 0:
+        meaning = "training made the model worse"
+    else:
+        meaning = f"{change.count} problems show no clear change"
+    return (
+        f"{title_of(chosen)} {MAIN_METRIC} {100 * before.value:.1f}% → {100 * after.value:.1f}% "
+        f"({_points(change.value)} points, 95% interval {_points(change.low)} to {_points(change.high)}): {meaning}."
+    )
+
+
+def title_of(benchmark: str) -> str:
+    """Write a benchmark's name as its authors do."""
+    known = {"humaneval": "HumanEval", "mbpp": "MBPP", "ds1000": "DS-1000", "livecodebench": "LiveCodeBench"}
+    name = benchmark.removesuffix("plus").removesuffix("+")
+    return known.get(name, name) + ("+" if name != benchmark else "")
+
+
+def intervals_of(metrics: Sequence[Metric], *, difference: bool) -> list[Interval]:
+    """Return the rows of the interval plots, in percent (points for differences)."""
+    names = {row.name for row in metrics if row.name not in (MAIN_METRIC, P_VALUE)}
+    several = len({row.benchmark for row in metrics}) > 1
+    rows = []
+    for row in metrics:
+        if row.name == P_VALUE or (row.model == "difference") != difference:
+            continue
+        if row.name != MAIN_METRIC and row.name in names and "extraction" in row.name:
+            continue
+        label = title_of(row.benchmark) if difference else row.model
+        if several and not difference:
+            label = f"{title_of(row.benchmark)} {row.model}"
+        if row.name != MAIN_METRIC:
+            label = f"{row.name} {label}"
+        rows.append(
+            Interval(label, 100 * row.value, 100 * row.low, 100 * row.high, TONES.get(row.model, "main"))
+        )
+    return rows
+
+
+def changed_problems(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """List the problems whose number of passed samples differs between the models, with their first answers.
+
+    The answer shown is, for the model that passed more often, one that passed, and for the other one that did not.
+    """
+    answers: dict[tuple[str, str], dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        answers[sample.benchmark, sample.problem_id][sample.model].append(sample)
+    changed = []
+    for (benchmark, problem_id), by_model in answers.items():
+        if not {"before", "after"} <= by_model.keys():
+            continue
+        passed = {
+            model: sum(row.outcome == Outcome.PASSED.value for row in rows)
+            for model, rows in by_model.items()
+        }
+        if passed["before"] == passed["after"]:
+            continue
+        gained = passed["after"] > passed["before"]
+        shown = {}
+        for model, rows in by_model.items():
+            wants_pass = gained == (model == "after")
+            row = next((row for row in rows if (row.outcome == Outcome.PASSED.value) == wants_pass), rows[0])
+            shown[model] = {"code": row.solution, "outcome": row.outcome, "error": row.error_type}
+        changed.append(
+            {
+                "benchmark": title_of(benchmark),
+                "problem": problem_id,
+                "gained": gained,
+                "passed": passed,
+                **shown,
+            }
+        )
+    return sorted(changed, key=lambda row: not row["gained"])
+
+
+def outcome_counts(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Count outcomes and lengths of the samples of each benchmark and model."""
+    groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample.benchmark, sample.model].append(sample)
+    return [
+        {
+            "benchmark": title_of(benchmark),
+            "model": model,
+            "samples": len(rows),
+            "passed": sum(row.outcome == Outcome.PASSED.value for row in rows),
+            "failed": sum(row.outcome == Outcome.FAILED.value for row in rows),
+            "cut": sum(row.finish_reason == "length" for row in rows),
+            "tokens": sum(row.completion_tokens for row in rows) / len(rows),
+        }
+        for (benchmark, model), rows in groups.items()
+    ]
