@@ -112,11 +112,12 @@ def test_margin_and_validation_share_have_their_effect(tmp_path):
 
 def test_validation_share_is_exact_and_depends_on_the_seed():
     task_ids = [f"t{number:06d}" for number in range(50)]
-    assert len(validation_tasks(task_ids, 0.1, 0)) == 5
-    assert validation_tasks(task_ids, 0.1, 0) == validation_tasks(task_ids[::-1], 0.1, 0)
-    assert validation_tasks(task_ids, 0.1, 0) != validation_tasks(task_ids, 0.1, 1)
-    assert validation_tasks(task_ids[:1], 0.1, 0) == set()
-    assert len(validation_tasks(task_ids[:3], 0.01, 0)) == 1
+    drawn = validation_tasks(task_ids, task_ids, 0.1, 0)
+    assert len(drawn) == 5
+    assert drawn == validation_tasks(task_ids[::-1], task_ids, 0.1, 0)
+    assert drawn != validation_tasks(task_ids, task_ids, 0.1, 1)
+    assert validation_tasks(task_ids, task_ids[:1], 0.1, 0) == set()
+    assert len(validation_tasks(task_ids, task_ids[:20], 0.01, 0) & set(task_ids[:20])) == 1
 
 
 def test_a_prompt_that_is_not_one_user_message_is_refused():

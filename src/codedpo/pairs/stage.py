@@ -25,7 +25,7 @@ from codedpo.core.records import (
 )
 from codedpo.core.rng import seed_for
 from codedpo.core.tables import read_rows
-from codedpo.pairs.correctness import best_against_worst
+from codedpo.pairs.correctness import Choice, best_against_worst
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
 from codedpo.pairs.measure import measure
@@ -38,10 +38,9 @@ def run(context: StageContext) -> None:
     section = context.config.pairs
     calls = _column(context, Test, "test_id", "call")
     tasks = list(_scored(context, calls))
+    certain = [task.task_id for task in tasks if not isinstance(_correctness_choice(task, section), str)]
     validation = validation_tasks(
-        [task.task_id for task in tasks if task.ranks.max(initial=1) > 1],
-        section.validation_share,
-        context.config.seed,
+        [task.task_id for task in tasks], certain, section.validation_share, context.config.seed
     )
     limits = limits_of(context.config.sandbox)
     for part in context.parts(tasks):
@@ -74,15 +73,23 @@ def limits_of(section: SandboxConfig) -> Limits:
     return Limits(cpu_seconds=section.cpu_seconds, memory_mib=section.memory_mib)
 
 
-def validation_tasks(task_ids: list[str], share: float, seed: int) -> set[str]:
-    """Draw the tasks whose pairs are for validation: a seeded share, at least one where there are two tasks.
+def validation_tasks(task_ids: list[str], certain: list[str], share: float, seed: int) -> set[str]:
+    """Draw the tasks whose pairs are for validation; by task, since pairs of one task share their prompt.
 
-    The split is by task, since pairs of one task share their prompt.
+    Tasks are put in a seeded order and cut where ``share`` of those that certainly give a pair lie before the
+    cut, at least one where there are two: a plain share of all tasks could be a share of tasks without pairs.
+
+    Args:
+        task_ids: all tasks.
+        certain: those that give a correctness pair.
+        share: of the certain tasks, for validation.
+        seed: of the run.
     """
-    if share == 0 or len(task_ids) < 2:
+    if share == 0 or len(certain) < 2:
         return set()
-    drawn = sorted(task_ids, key=lambda task_id: seed_for(seed, "pairs", "validation", task_id))
-    return set(drawn[: max(1, round(share * len(drawn)))])
+    place = {task_id: seed_for(seed, "pairs", "validation", task_id) for task_id in task_ids}
+    cut = sorted(place[task_id] for task_id in certain)[max(1, round(share * len(certain))) - 1]
+    return {task_id for task_id in task_ids if place[task_id] <= cut}
 
 
 def answer(code: str) -> str:
@@ -90,9 +97,13 @@ def answer(code: str) -> str:
     return f"```python\n{code.strip()}\n```"
 
 
+def _correctness_choice(task: Scored, section: PairsConfig) -> Choice | str:
+    return best_against_worst(task.scores, task.ranks, task.matrix.loaded, section.least_margin)
+
+
 def correctness_pair(task: Scored, section: PairsConfig) -> Pair | Reject:
     """Pair the best with the worst solution of a task, or say why not."""
-    choice = best_against_worst(task.scores, task.ranks, task.matrix.loaded, section.least_margin)
+    choice = _correctness_choice(task, section)
     if isinstance(choice, str):
         return _reject(task, PairKind.CORRECTNESS, choice)
     return _pair(task, PairKind.CORRECTNESS, choice.chosen, choice.rejected)
