@@ -81,8 +81,8 @@ def checks(problem: Problem) -> tuple[Check, ...]:
     """Turn ``def check(candidate)`` into checks: one for each split assertion, one for all that remains.
 
     What remains (loops, tolerances, random inputs) keeps its order and runs beside the answer. A helper of
-    the prompt that it needs (``encode_cyclic`` of HumanEval/38) comes with it, since an answer that is a whole
-    program need not repeat it.
+    the prompt that it needs (``encode_cyclic`` of HumanEval/38) comes with it, since an answer that is a
+    whole program need not repeat it.
     """
     tree = ast.parse(problem.test)
     (check,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"]

