@@ -1,0 +1,191 @@
+"""Reading Python that a model wrote: code blocks in prose, and which top-level statements need which."""
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Iterable
+
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n`]*$", re.MULTILINE)
+_PYTHON_FENCES = {"", "python", "py", "python3", "python2", "pycon", "ipython"}
+_CODE_LINE = re.compile(r"(?:import|from|def|class|async def|assert)\b|@\w|[A-Za-z_]\w* *(?::[^=]+)?= ?\S")
+
+
+def syntax_tree(code: str) -> ast.Module | None:
+    """Parse code, or return None where it is no Python (nulls and absurd nesting included)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def without_thoughts(text: str) -> str:
+    """Remove ``<think>`` blocks; one that is not closed takes all that follows, one not opened all before."""
+    text = text.rpartition("</think>")[2] if "</think>" in text else text
+    return text.partition("<think>")[0]
+
+
+def code_blocks(text: str) -> list[str]:
+    """Return the Python code blocks of a reply in their order.
+
+    Fenced blocks, the last of which may lack its closing fence; blocks that name another language are left
+    out. A text without fences is one block, from its first line of code on.
+    """
+    fences = list(_FENCE.finditer(text))
+    if not fences:
+        return _unfenced(text)
+    blocks = []
+    position = 0
+    while position < len(fences):
+        start = fences[position]
+        stop = next(
+            (other for other in range(position + 1, len(fences)) if _closes(fences[other], start)),
+            len(fences),
+        )
+        end = fences[stop].start() if stop < len(fences) else len(text)
+        if start[2].lower() in _PYTHON_FENCES:
+            blocks.append(textwrap.dedent(text[start.end() + 1 : end]).rstrip())
+        position = stop + 1
+    before = _unfenced(text[: fences[0].start()])
+    return [block for block in [*blocks, *before] if block.strip()]
+
+
+def _closes(fence: re.Match[str], start: re.Match[str]) -> bool:
+    return fence[1][0] == start[1][0] and len(fence[1]) >= len(start[1]) and not fence[2]
+
+
+def _unfenced(text: str) -> list[str]:
+    lines = text.split("\n")
+    first = next((number for number, line in enumerate(lines) if _CODE_LINE.match(line)), None)
+    return [] if first is None else ["\n".join(lines[first:]).rstrip()]
+
+
+def whole_statements(code: str) -> str:
+    """Return the longest run of leading top-level statements that parses; '' where there is none.
+
+    A reply that was cut by its length, or that goes on in prose, keeps what was complete.
+    """
+    if syntax_tree(code) is not None:
+        return code
+    lines = code.split("\n")
+    starts = [number for number, line in enumerate(lines) if line and not line[0].isspace()]
+    for number in reversed(starts):
+        head = "\n".join(lines[:number]).rstrip()
+        if syntax_tree(head) is not None:
+            return head
+    return ""
+
+
+def loaded_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """Return the names that ``nodes`` read from outside themselves; a function's own variables do not count."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            names |= _free_names(node)
+        else:
+            names |= loaded_names(ast.iter_child_nodes(node))
+    return names
+
+
+def _free_names(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
+    arguments = function.args
+    every = [
+        *arguments.posonlyargs,
+        *arguments.args,
+        *arguments.kwonlyargs,
+        arguments.vararg,
+        arguments.kwarg,
+    ]
+    own = {argument.arg for argument in every if argument is not None}
+    body = [function.body] if isinstance(function, ast.Lambda) else function.body
+    shared: set[str] = set()
+    for statement in body:
+        for node in _own_scope(statement):
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                shared.update(node.names)
+            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+                own.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                own.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                own.add(node.name)
+    outside = [child for child in ast.iter_child_nodes(function) if child not in body]
+    return (loaded_names(body) - (own - shared)) | shared | loaded_names(outside)
+
+
+def bound_names(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement gives a value to or changes in place, in its own scope.
+
+    ``f.cache = {}``, ``table[0] = 1`` and ``table.append(1)`` change ``f`` and ``table``.
+    """
+    names: set[str] = set()
+    for node in _own_scope(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            names.add(root_name(node))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            names.add(root_name(function) if isinstance(function, ast.Attribute) else "")
+    return names - {""}
+
+
+def _own_scope(statement: ast.AST) -> Iterable[ast.AST]:
+    yield statement
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    for child in ast.iter_child_nodes(statement):
+        yield from _own_scope(child)
+
+
+def root_name(node: ast.AST) -> str:
+    """Return ``a`` for ``a``, ``a.b[0].c`` and ``a.b()``; '' where there is no such name."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def needed(statements: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
+    """Return the statements that give the names their values, those that these need, and so on, in order."""
+    wanted = set(names)
+    kept: set[int] = set()
+    grown = True
+    while grown:
+        grown = False
+        for number, statement in enumerate(statements):
+            if number not in kept and bound_names(statement) & wanted:
+                kept.add(number)
+                wanted |= loaded_names([statement])
+                grown = True
+    return [statement for number, statement in enumerate(statements) if number in kept]
+
+
+def parsable_statements(code: str) -> list[ast.stmt]:
+    """Return the top-level statements that parse, leaving out the broken ones between them."""
+    tree = syntax_tree(code)
+    if tree is not None:
+        return tree.body
+    lines = code.split("\n")
+    starts = [number for number, line in enumerate(lines) if line and not line[0].isspace()] + [len(lines)]
+    statements: list[ast.stmt] = []
+    position = 0
+    while position < len(starts) - 1:
+        for end in range(position + 1, min(position + 6, len(starts))):
+            piece = syntax_tree("\n".join(lines[starts[position] : starts[end]]))
+            if piece is not None:
+                statements.extend(piece.body)
+                position = end
+                break
+        else:
+            position += 1
+    return statements
