@@ -1,0 +1,253 @@
+"""One static HTML page from the tables of a run: nothing is loaded from anywhere, the data is inside."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from codedpo.core.records import Metric, Sample, TrainingStep
+from codedpo.report import figures, results, tables
+from codedpo.report.figures import Series, number
+from codedpo.report.run_folder import RunFolder
+from codedpo.report.summary import duration
+
+MOST_POINTS = 200
+"""Points of one line; longer series are thinned evenly, and the page says so."""
+SCRIPTS = ("base.js", "matrix.js", "pairs.js", "charts.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the page is made of."""
+
+    run: RunFolder
+    browse: dict[str, Any]
+    """From ``browse.browse``."""
+    solution_scores: pa.Table
+    test_scores: pa.Table
+    convergence: pa.Table
+    training_steps: Sequence[TrainingStep]
+    samples: Sequence[Sample]
+    metrics: Sequence[Metric]
+    pass_shares: np.ndarray[Any, np.dtype[np.float64]]
+    """For each solution, the share of its task's tests that it passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing with its legend and the numbers behind it."""
+
+    title: str
+    svg: Markup
+    legend: list[Series]
+    columns: list[str]
+    numbers: list[list[str]]
+    note: str = ""
+
+
+def render(content: Content) -> str:
+    """Return the whole page."""
+    environment = Environment(
+        loader=PackageLoader("codedpo.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "duration": duration,
+        "words": _words,
+        "whole": "{:,.0f}".format,
+    }
+    funnel = tables.funnel(content.run.stages)
+    return environment.get_template("page.html.j2").render(
+        run=content.run,
+        config=content.run.config,
+        settings=flat_settings(content.run.config),
+        manifest=content.run.manifest,
+        attempts=content.run.manifest.get("attempts", []),
+        verdict=results.verdict_of(content.metrics),
+        key_figures=_key_figures(content, funnel),
+        funnel=funnel,
+        costs=tables.costs(content.run.stages),
+        score_figures=score_figures(content),
+        compared=tables.strategies_compared(content.solution_scores, content.browse["strategy"]),
+        strategy=content.browse["strategy"],
+        convergence_figures=convergence_figures(tables.convergence(content.convergence)),
+        training_figures=_training(content.training_steps),
+        result_figures=result_figures(content.metrics),
+        metrics=content.metrics,
+        title_of=results.title_of,
+        outcomes=results.outcome_counts(content.samples),
+        changed=results.changed_problems(content.samples),
+        browse=content.browse,
+        data=embedded(content.browse),
+        style=Markup(_template("style.css")),
+        script=Markup("\n".join(_template(name) for name in SCRIPTS)),
+    )
+
+
+def _template(name: str) -> str:
+    return (resources.files("codedpo.report") / "templates" / name).read_text("utf-8")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def embedded(data: Any) -> Markup:
+    """Write data as JSON that can stand inside a script element whatever text it holds."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    escapes: dict[str, str | int | None] = {
+        "<": "\\u003c",
+        ">": "\\u003e",
+        "&": "\\u0026",
+        "\u2028": "\\u2028",
+        "\u2029": "\\u2029",
+    }
+    return Markup(text.translate(str.maketrans(escapes)))
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """Group the resolved config by section: ``{"training": [("lora.rank", "16"), ...]}``; top-level keys under ""."""
+    groups: dict[str, list[tuple[str, str]]] = {"": []}
+
+    def walk(prefix: str, value: Any) -> list[tuple[str, str]]:
+        if isinstance(value, dict) and value:
+            return [
+                pair
+                for key, inner in value.items()
+                for pair in walk(f"{prefix}.{key}" if prefix else key, inner)
+            ]
+        return [
+            (prefix, value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+        ]
+
+    for key, value in config.items():
+        if isinstance(value, dict):
+            groups[key] = walk("", value)
+        else:
+            groups[""] += walk(key, value)
+    return groups
+
+
+def _key_figures(content: Content, funnel: list[tables.FunnelRow]) -> list[tuple[str, str]]:
+    made = {name: count for row in funnel for name, count in row.made.items()}
+    names = ("seeds", "tasks", "solutions", "tests", "executions", "pairs")
+    figures_shown = [(_words(name), f"{made[name]:,}") for name in names if name in made]
+    seconds = sum(row.cpu_seconds for row in tables.costs(content.run.stages))
+    return [*figures_shown, ("CPU time", duration(seconds))]
+
+
+def _figure(
+    title: str, svg: str, series: Sequence[Series] = (), *, x_name: str = "step", note: str = ""
+) -> Figure:
+    """Put a line chart's numbers beside it: one row an x, one column a series."""
+    values = [dict(line.points) for line in series]
+    xs = sorted({x for line in values for x in line})
+    rows = [[number(x), *(number(line[x]) if x in line else "" for line in values)] for x in xs]
+    return Figure(title, Markup(svg), list(series), [x_name, *(line.name for line in series)], rows, note)
+
+
+def score_figures(content: Content) -> list[Figure]:
+    """Draw how solution scores, test scores, gaps and pass shares are distributed."""
+    strategy = content.browse["strategy"]
+    parts = (
+        ("Scores of solutions", tables.scores_of(content.solution_scores, strategy), "score", "main"),
+        ("Scores of tests", tables.scores_of(content.test_scores, strategy), "score", "third"),
+        ("Tests that a solution passes", content.pass_shares, "share of its task's tests", "main"),
+        (
+            "Best minus worst score of a task",
+            tables.score_gaps(content.solution_scores, strategy),
+            "gap",
+            "main",
+        ),
+    )
+    drawn = []
+    for title, values, x_label, tone in parts:
+        if not values.size:
+            continue
+        edges, counts = tables.binned(values)
+        label = f"{title}: {values.size:,} values, median {np.median(values):.2f}"
+        rows = [
+            [f"{number(low)} to {number(high)}", f"{count:,}"]
+            for low, high, count in zip(edges, edges[1:], counts, strict=True)
+        ]
+        svg = figures.histogram(edges, counts, label, x_label=x_label, tone=tone)
+        note = f"{values.size:,} values, median {np.median(values):.2f}"
+        drawn.append(Figure(title, Markup(svg), [], [x_label, "count"], rows, note))
+    return drawn
+
+
+def convergence_figures(rows: list[dict[str, float]]) -> list[Figure]:
+    """Draw how far each iteration moves the scores, and how many orders it changes."""
+    if not rows:
+        return []
+    floor = min(
+        (row[key] for row in rows for key in ("low", "median", "high") if row[key] > 0), default=1e-12
+    )
+    band = [(row["iteration"], max(row["low"], floor), max(row["high"], floor)) for row in rows]
+    median = Series("median over tasks", [(row["iteration"], max(row["median"], floor)) for row in rows])
+    moved = Series(
+        "solution pairs that change places, mean", [(row["iteration"], row["order_changes"]) for row in rows]
+    )
+    change = figures.line_chart(
+        [median],
+        "Largest change of a normalised score by iteration, logarithmic",
+        x_label="iteration",
+        logarithmic=True,
+        band=band,
+    )
+    order = figures.line_chart([moved], "Order changes by iteration", x_label="iteration", zero=True)
+    return [
+        _figure(
+            "Largest change of a score",
+            change,
+            [median],
+            x_name="iteration",
+            note="band: 10% to 90% of tasks",
+        ),
+        _figure("Changes of order", order, [moved], x_name="iteration"),
+    ]
+
+
+def thinned(line: Series) -> Series:
+    """Keep at most ``MOST_POINTS`` points, evenly, the last one always."""
+    if len(line.points) <= MOST_POINTS:
+        return line
+    places = np.unique(np.linspace(0, len(line.points) - 1, MOST_POINTS).round().astype(int))
+    return Series(line.name, [line.points[place] for place in places], line.tone, line.dashed)
+
+
+def _training(steps: Sequence[TrainingStep]) -> dict[str, list[Figure]]:
+    drawn = []
+    for panels in tables.training_panels(steps):
+        group = []
+        for panel in panels:
+            lines = [thinned(line) for line in panel.series]
+            longest = max(len(line.points) for line in panel.series)
+            note = f"{MOST_POINTS} of {longest:,} logged steps drawn" if longest > MOST_POINTS else ""
+            group.append(_figure(panel.title, figures.line_chart(lines, panel.title), lines, note=note))
+        drawn.append(group)
+    return dict(zip(("main", "others"), drawn, strict=True))
+
+
+def result_figures(metrics: Sequence[Metric]) -> list[Figure]:
+    """Draw results before and after, and their paired difference, with 95% intervals."""
+    drawn = []
+    for title, difference, x_label in (
+        ("Before and after", False, "problems solved, %"),
+        ("Paired difference", True, "percentage points"),
+    ):
+        rows = results.intervals_of(metrics, difference=difference)
+        if rows:
+            svg = figures.interval_plot(rows, title, x_label=x_label, zero_line=difference)
+            drawn.append(Figure(title, Markup(svg), [], [], [], "lines: 95% intervals over problems"))
+    return drawn

@@ -1,0 +1,261 @@
+"""Tables of a run -> plain numbers for its figures. Pure functions."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from codedpo.core.records import TrainingStep
+from codedpo.report.figures import Series
+from codedpo.report.run_folder import StageState
+
+PRODUCTS = {
+    "seeds": ("seeds",),
+    "tasks": ("tasks",),
+    "candidates": ("solutions", "tests"),
+    "executions": ("executions",),
+    "pairs": ("pairs",),
+    "training": ("training_steps",),
+    "evaluation": ("samples",),
+}
+"""The tables whose rows a stage is there to make; its drops are rows that would have been theirs."""
+BINS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelRow:
+    """What one stage made and dropped."""
+
+    stage: str
+    made: dict[str, int]
+    dropped: dict[str, int]
+    """By reason, most frequent first."""
+    kept_share: float
+    notes: dict[str, float]
+    """Counters of degradations."""
+    adopted_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What one stage cost."""
+
+    stage: str
+    cpu_seconds: float
+    wall_seconds: float
+    prompt_tokens: int
+    completion_tokens: int
+    cached_replies: int
+
+
+TOKENS = ("prompt_tokens", "completion_tokens", "cached_replies")
+
+
+def funnel(stages: Iterable[StageState]) -> list[FunnelRow]:
+    """Return one row for every finished stage that makes rows."""
+    rows = []
+    for state in stages:
+        summary = state.summary
+        if summary is None or not summary.rows:
+            continue
+        products = PRODUCTS.get(state.name, tuple(summary.rows))
+        made = {name: summary.rows.get(name, 0) for name in products}
+        dropped = dict(sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0])))
+        total = sum(made.values()) + sum(dropped.values())
+        notes = {name: value for name, value in summary.counters.items() if name not in TOKENS and value}
+        rows.append(
+            FunnelRow(
+                stage=state.name,
+                made=made,
+                dropped=dropped,
+                kept_share=sum(made.values()) / total if total else 0.0,
+                notes=notes,
+                adopted_from=state.adopted_from,
+            )
+        )
+    return rows
+
+
+def costs(stages: Iterable[StageState]) -> list[CostRow]:
+    """Return CPU time, wall time and tokens of every finished stage."""
+    return [
+        CostRow(
+            state.name,
+            state.summary.cpu_seconds,
+            state.summary.wall_seconds,
+            *(int(state.summary.counters.get(name, 0)) for name in TOKENS),
+        )
+        for state in stages
+        if state.summary is not None
+    ]
+
+
+def binned(values: NDArray[np.float64], low: float = 0.0, high: float = 1.0) -> tuple[list[float], list[int]]:
+    """Count values in ``BINS`` equal bins; returns edges (one more) and counts."""
+    counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
+    return edges.tolist(), counts.tolist()
+
+
+def scores_of(table: pa.Table, strategy: str) -> NDArray[np.float64]:
+    """Return the scores that one strategy gave, from columns of ``SolutionScore`` or ``TestScore``."""
+    names = table.column("strategy").to_numpy()
+    return np.asarray(table.column("score").to_numpy()[names == strategy], dtype=np.float64)
+
+
+def score_gaps(solution_scores: pa.Table, strategy: str) -> NDArray[np.float64]:
+    """Return, for each task, its best minus its worst score: 0 is a task that cannot make a pair."""
+    names = solution_scores.column("strategy").to_numpy() == strategy
+    tasks = solution_scores.column("task_id").to_numpy()[names]
+    scores = solution_scores.column("score").to_numpy()[names]
+    if not scores.size:
+        return np.empty(0)
+    _, group = np.unique(tasks.astype(str), return_inverse=True)
+    best, worst = np.full(group.max() + 1, -np.inf), np.full(group.max() + 1, np.inf)
+    np.maximum.at(best, group, scores)
+    np.minimum.at(worst, group, scores)
+    return best - worst
+
+
+def pass_shares(executions: pa.Table, passed: str) -> NDArray[np.float64]:
+    """Return, for each solution, the share of its cells whose outcome is ``passed``."""
+    if executions.num_rows == 0:
+        return np.empty(0)
+    solutions = executions.column("solution_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    links = executions.column("outcome").to_numpy() == passed
+    return np.asarray(np.bincount(solutions, links) / np.bincount(solutions), dtype=np.float64)
+
+
+def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks from 1, equal values sharing the mean of their ranks."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[group], dtype=np.float64)
+
+
+def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Return Spearman's rank correlation, or None where one side does not vary."""
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(np.corrcoef(average_ranks(first), average_ranks(second))[0, 1])
+
+
+def strategies_compared(solution_scores: pa.Table, strategy: str) -> list[dict[str, Any]]:
+    """Compare each other strategy with the one that made the pairs.
+
+    Returns:
+        For each: ``strategy``; ``same_best``, the share of tasks in which its best solutions (all that share
+        the top) hold ours; ``spearman``, the mean over tasks where both vary; ``tasks``.
+    """
+    by_task: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    columns = (
+        solution_scores.column(name).to_pylist() for name in ("task_id", "strategy", "solution_id", "score")
+    )
+    names: dict[str, None] = {}
+    for task_id, name, solution_id, score in zip(*columns, strict=True):
+        by_task[task_id][name][solution_id] = score
+        names.setdefault(name)
+    rows = []
+    for other in names:
+        if other == strategy:
+            continue
+        same, correlations = [], []
+        for scores in by_task.values():
+            ids = [key for key in scores[strategy] if key in scores[other]]
+            if not ids:
+                continue
+            ours, theirs = (np.array([scores[name][key] for key in ids]) for name in (strategy, other))
+            same.append(bool(theirs[int(ours.argmax())] == theirs.max()))
+            correlation = spearman(ours, theirs)
+            if correlation is not None:
+                correlations.append(correlation)
+        rows.append(
+            {
+                "strategy": other,
+                "same_best": float(np.mean(same)) if same else 0.0,
+                "spearman": float(np.mean(correlations)) if correlations else None,
+                "tasks": len(same),
+            }
+        )
+    return rows
+
+
+def convergence(table: pa.Table) -> list[dict[str, float]]:
+    """Return, for each iteration, median, 10% and 90% quantile over tasks of the largest change, and order changes."""
+    iterations = table.column("iteration").to_numpy()
+    changes = table.column("largest_change").to_numpy()
+    moved = table.column("order_changes").to_numpy()
+    rows = []
+    for iteration in np.unique(iterations):
+        here = iterations == iteration
+        low, middle, high = np.quantile(changes[here], (0.1, 0.5, 0.9))
+        rows.append(
+            {
+                "iteration": float(iteration),
+                "median": float(middle),
+                "low": float(low),
+                "high": float(high),
+                "order_changes": float(moved[here].mean()),
+                "tasks_moved": float((moved[here] > 0).mean()),
+            }
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One training chart."""
+
+    title: str
+    series: list[Series]
+
+
+CURVES = (
+    ("Loss", {"loss": "main"}),
+    ("Log-probability of the answers", {"logps/chosen": "chosen", "logps/rejected": "rejected"}),
+    ("Implicit rewards", {"rewards/chosen": "chosen", "rewards/rejected": "rejected"}),
+    ("Reward margin", {"rewards/margins": "main"}),
+    ("Share of pairs with the chosen side ahead", {"rewards/accuracies": "main"}),
+)
+PROBE_TONES = ("chosen", "rejected", "third", "fourth")
+
+
+def training_panels(steps: Sequence[TrainingStep]) -> tuple[list[Panel], list[Panel]]:
+    """Sort logged values into the charts that matter and all others; probes have a chart of their own."""
+    series: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    for row in steps:
+        if np.isfinite(row.value):
+            series[row.name][row.split].append((float(row.step), row.value))
+    main = [
+        Panel(title, lines)
+        for title, names in CURVES
+        if (
+            lines := [
+                line for name, tone in names.items() for line in _lines(name, series.get(name, {}), tone)
+            ]
+        )
+    ]
+    probes = sorted(name for name in series if name.startswith("probe/"))
+    if probes:
+        lines = [
+            line
+            for position, name in enumerate(probes)
+            for line in _lines(name, series[name], PROBE_TONES[position % len(PROBE_TONES)])
+        ]
+        main.append(Panel("Probe: mean log-probability of held-out solutions", lines))
+    shown = {name for _, names in CURVES for name in names} | set(probes)
+    others = [Panel(name, _lines(name, series[name], "main")) for name in sorted(series.keys() - shown)]
+    return main, others
+
+
+def _lines(name: str, by_split: dict[str, list[tuple[float, float]]], tone: str) -> list[Series]:
+    short = name.rpartition("/")[2]
+    return [
+        Series(
+            short if split == "train" else f"{short}, {split}", sorted(points), tone, dashed=split != "train"
+        )
+        for split, points in sorted(by_split.items())
+    ]
