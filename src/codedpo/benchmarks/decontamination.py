@@ -1,10 +1,11 @@
 """Keeps benchmark problems out of the data: is a text, or a function, one of the known problems?
 
-Four signs, each with its own reason:
+Five signs, each with its own reason:
 
 - ``same_code``: the code equals a canonical solution once names, docstrings and annotations are set aside.
 - ``shared_10_gram``: ten words in a row of a problem's prompt or solution.
 - ``shared_8_gram``: eight words in a row of a short prompt, which has few or no 10-grams.
+- ``same_prompt``: the whole of a short prompt, examples aside.
 - ``same_name``: the name of a function that a problem asks for, where the name is distinctive.
 
 Words are letters and digits only: punctuation makes most 10- to 13-grams of code idioms
@@ -30,6 +31,8 @@ _SHORT_PROMPT = 25
 """A prompt of fewer words gets 8-grams."""
 _LEAST_TELLING = 6
 """An n-gram with fewer different telling words (``for i in range m 1 for i in range``) says nothing."""
+_LEAST_PROMPT = 5
+"""A prompt of fewer words (``Reverse a string``) is found by its code and its name only."""
 _DISTINCTIVE_WORDS = 3
 
 
@@ -108,7 +111,7 @@ class Match:
     """What a text has in common with a benchmark problem."""
 
     reason: str
-    """``same_code``, ``shared_10_gram``, ``shared_8_gram`` or ``same_name``."""
+    """``same_code``, ``shared_10_gram``, ``shared_8_gram``, ``same_prompt`` or ``same_name``."""
     problem: str
     """Benchmark and problem, ``humaneval HumanEval/23``."""
     evidence: str
@@ -121,6 +124,7 @@ class Decontaminator:
     def __init__(self, problems: Iterable[Problem]) -> None:
         self._grams: dict[str, str] = {}
         self._short_grams: dict[str, str] = {}
+        self._prompts: dict[str, list[tuple[str, str]]] = {}
         self._hashes: dict[str, str] = {}
         self._names: dict[str, str] = {}
         for problem in problems:
@@ -134,6 +138,10 @@ class Decontaminator:
         if len(words(problem.prompt)) < _SHORT_PROMPT:
             for gram in grams(problem.prompt, _SHORT):
                 self._short_grams.setdefault(gram, label)
+        prose = words(_prose(problem))
+        if _LEAST_PROMPT <= len(prose) < _SHORT_PROMPT:
+            head = " ".join(prose[:_LEAST_PROMPT])
+            self._prompts.setdefault(head, []).append((" ".join(prose), label))
         for code in _functions(problem):
             digest = normalised_hash(code)
             if digest:
@@ -159,13 +167,36 @@ class Decontaminator:
             shared = sorted(grams(text, size) & known.keys())
             if shared:
                 return Match(reason, known[shared[0]], shared[0])
+        if prompt := self._whole_prompt(words(text)):
+            return prompt
         name = " ".join(words(entry_point or ""))
         return Match("same_name", self._names[name], entry_point or "") if name in self._names else None
+
+    def _whole_prompt(self, found: list[str]) -> Match | None:
+        for start in range(len(found) - _LEAST_PROMPT + 1):
+            for prose, label in self._prompts.get(" ".join(found[start : start + _LEAST_PROMPT]), ()):
+                size = prose.count(" ") + 1
+                if " ".join(found[start : start + size]) == prose:
+                    return Match("same_prompt", label, prose)
+        return None
 
     def reason(self, text: str, entry_point: str | None, code: str | None) -> str | None:
         """Return the reason alone of ``match``, None where there is none."""
         found = self.match(text, entry_point, code)
         return found.reason if found else None
+
+
+def _prose(problem: Problem) -> str:
+    """Return what a prompt says in words: the docstring of its function or all of it, without examples."""
+    try:
+        tree = ast.parse(problem.prompt)
+    except (SyntaxError, ValueError):
+        text = problem.prompt
+    else:
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        named = [node for node in functions if node.name == problem.entry_point]
+        text = (ast.get_docstring(named[-1]) if named else ast.get_docstring(tree)) or problem.prompt
+    return re.split(r">>>|\bassert\b", text)[0]
 
 
 def _functions(problem: Problem) -> list[str]:

@@ -10,7 +10,12 @@ from codedpo.seeds.functions import Function
 
 Filter = Callable[[Function, SeedsConfig], str | None]
 
-_OUTSIDE_MODULES = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OUTSIDE_MODULES = _words(
     """
     asyncio bz2 cmd code concurrent ctypes curses dbm faulthandler fcntl fileinput ftplib gc getopt getpass glob
     gzip http imaplib importlib inspect linecache logging lzma mailbox mmap multiprocessing optparse argparse os
@@ -18,14 +23,13 @@ _OUTSIDE_MODULES = frozenset(
     shutil signal site smtplib socket socketserver sqlite3 ssl subprocess syslog tarfile tempfile termios
     threading tkinter trace traceback tracemalloc turtle unittest doctest urllib venv webbrowser winreg wsgiref
     xmlrpc zipfile zipimport
-    """.split()
+    """
 )
 """Modules whose use reaches the system, the network, files, processes or the interpreter itself."""
 _PURE_MODULES = frozenset({"urllib.parse"})
-_OUTSIDE_NAMES = frozenset("open input print exec eval compile __import__ breakpoint exit quit help".split())
-_OUTSIDE_ATTRIBUTES = frozenset(
-    f"sys.{name}"
-    for name in "argv exit modules path stderr stdin stdout _getframe settrace setprofile".split()
+_OUTSIDE_NAMES = _words("open input print exec eval compile __import__ breakpoint exit quit help")
+_OUTSIDE_ATTRIBUTES = _words(
+    "sys.argv sys.exit sys.modules sys.path sys.stderr sys.stdin sys.stdout sys._getframe sys.settrace sys.setprofile"
 )
 _CHANGING_MODULES = frozenset({"random", "secrets", "time", "uuid"})
 _CHANGING_ATTRIBUTES = frozenset({"datetime.now", "datetime.today", "datetime.utcnow", "date.today"})
