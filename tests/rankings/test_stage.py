@@ -15,17 +15,10 @@ def context_of(folder, rankings):
     """A stage context over two tasks: solution 0 passes both tests, 1 the second, 2 none."""
     tests, executions = [], []
     for task in ("t000001", "t000002"):
-        for number in range(2):
-            tests.append(
-                Test(
-                    f"{task}/a{number:02d}",
-                    task,
-                    f"{task}/x",
-                    f"assert f({number}) == 1",
-                    f"f({number})",
-                    "1",
-                )
-            )
+        tests.extend(
+            Test(f"{task}/a{number:02d}", task, f"{task}/x", f"assert f({number}) == 1", f"f({number})", "1")
+            for number in range(2)
+        )
         for solution, passed in enumerate([(1, 1), (0, 1), (0, 0)]):
             for number, outcome in enumerate(passed):
                 executions.append(

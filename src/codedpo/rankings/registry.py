@@ -2,8 +2,14 @@
 
 STRATEGIES = {
     "self_validation": "codedpo.rankings.self_validation:rank",
+    "hits": "codedpo.rankings.hits:rank",
     "number_passed": "codedpo.rankings.baselines:number_passed",
     "all_tests_filter": "codedpo.rankings.baselines:all_tests_filter",
     "random": "codedpo.rankings.baselines:random",
+    "codet": "codedpo.rankings.codet:rank",
+    "b4": "codedpo.rankings.b4:rank",
+    "minimum_bayes_risk": "codedpo.rankings.outputs:minimum_bayes_risk",
+    "agreement": "codedpo.rankings.outputs:agreement",
+    "agreement_times_self_validation": "codedpo.rankings.outputs:agreement_times_self_validation",
 }
 """Kind -> module:function; ``core.registry`` loads them and plug-ins of the same signature."""

@@ -1,0 +1,209 @@
+"""CodeT's published samples -> pass matrices with labels, executed once in our sandbox and cached.
+
+Rules of extraction as in the paper's experiments (arXiv 2207.10397): a completion ends at the first top-level
+statement after it; of a sample of tests the first five assertions that compile and name the entry point count.
+The cache lies in the user's cache folder, never in the repository.
+"""
+
+import ast
+import gzip
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codedpo.benchmarks.base import Benchmark, Problem
+from codedpo.core.cache import cache_folder
+from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix
+from codedpo.core.records import Outcome
+from codedpo.llm.assertions import split
+from codedpo.sandbox.base import Check, Job, Limits, Matrix, Sandbox
+
+ENDS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+TESTS_PER_SAMPLE = 5
+LIMITS = Limits(cpu_seconds=0.1, timeouts_per_solution=20)
+"""CodeT gives 0.1 s to an assertion; right solutions run out of time on absurd inputs of wrong tests."""
+VERSION = 1
+"""Raised when the cached content would differ for equal inputs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledTask:
+    """Distinct solutions against distinct tests, which samples they stand for, and which are right."""
+
+    matrix: PassMatrix
+    solution_of_sample: NDArray[np.int64]
+    """[N]: samples repeat programs."""
+    test_of_occurrence: NDArray[np.int64]
+    """[O]: samples repeat assertions."""
+    right: dict[str, NDArray[np.bool_]]
+    """Benchmark name -> [S] the solution passes the benchmark's own tests."""
+    valid: NDArray[np.bool_]
+    """[T]: the published solution passes the test."""
+
+    def sampled(
+        self, samples: NDArray[np.int64], occurrences: NDArray[np.int64]
+    ) -> tuple[PassMatrix, dict[str, NDArray[np.bool_]]]:
+        """Return the matrix of some samples and occurrences of tests, and the labels of those samples."""
+        solutions, tests = self.solution_of_sample[samples], self.test_of_occurrence[occurrences]
+        return self.matrix.take(solutions, tests), {name: of[solutions] for name, of in self.right.items()}
+
+
+def until_end(text: str) -> str:
+    """Cut a completion before what follows it at top level."""
+    for end in ENDS:
+        text = text.split(end)[0]
+    return text
+
+
+def assertions(text: str, entry_point: str) -> list[str]:
+    """Return the first usable assertions of a sample that continues a prompt ending in ``assert ``."""
+    found = []
+    for body in text.split("assert "):
+        assertion = until_end(f"assert {body}".strip()).strip()
+        if entry_point in body and _compiles(assertion):
+            found.append(assertion)
+    return found[:TESTS_PER_SAMPLE]
+
+
+def _compiles(code: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(code, "<test>", "exec")
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            return False
+    return True
+
+
+def check_of(assertion: str, entry_point: str) -> Check:
+    """Turn an assertion into a check, as call against value where it has that form."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        statements = ast.parse(assertion).body
+        found = None
+        if len(statements) == 1 and isinstance(statements[0], ast.Assert):
+            found = split(statements[0].test, entry_point)
+    return Check(assertion, *found) if found else Check(assertion)
+
+
+def read_samples(path: Path) -> dict[str, list[str]]:
+    """Read task id -> samples from a JSON-lines file, gzipped or not."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    return {row["task_id"]: row["samples"] for row in rows}
+
+
+def labelled_tasks(
+    solutions_file: Path, tests_file: Path, benchmarks: Sequence[Benchmark], sandbox: Sandbox
+) -> list[LabelledTask]:
+    """Execute every distinct solution against every distinct test, and against the benchmarks; or read the cache."""
+    identity = [VERSION, sandbox.identity, str(LIMITS), [type(one).__name__ for one in benchmarks]]
+    digest = hashlib.sha256(json.dumps(identity).encode())
+    for path in (solutions_file, tests_file):
+        digest.update(path.read_bytes())
+    folder = cache_folder() / "bench" / f"codet-{digest.hexdigest()[:16]}"
+    solutions, tests = read_samples(solutions_file), read_samples(tests_file)
+    problems = [{problem.problem_id: problem for problem in one.problems()} for one in benchmarks]
+    start, result = time.monotonic(), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, task_id in enumerate(solutions):
+        path = folder / f"{task_id.replace('/', '-')}.npz"
+        if not path.exists():
+            of_task = [(one, known[task_id]) for one, known in zip(benchmarks, problems, strict=True)]
+            arrays = _execute(of_task, solutions[task_id], tests[task_id], sandbox)
+            with path.with_suffix(".tmp").open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+            path.with_suffix(".tmp").replace(path)
+            print(
+                f"executed {number + 1} of {len(solutions)} tasks, {time.monotonic() - start:.0f} s",
+                flush=True,
+            )
+        with np.load(path) as stored:
+            result.append(_task(task_id, stored))
+    return result
+
+
+def _task(task_id: str, stored: Any) -> LabelledTask:
+    solutions, tests = stored["passed"].shape
+    matrix = PassMatrix(
+        task_id=task_id,
+        solution_ids=tuple(f"{task_id}/s{row}" for row in range(solutions)),
+        test_ids=tuple(f"{task_id}/a{column}" for column in range(tests)),
+        **{name: stored[name] for name in ("passed", "loaded", "call_of_test", "values")},
+    )
+    right = {name.removeprefix("right_"): stored[name] for name in stored.files if name.startswith("right_")}
+    return LabelledTask(
+        matrix, stored["solution_of_sample"], stored["test_of_occurrence"], right, stored["valid"]
+    )
+
+
+def _numbered(items: Iterator[str]) -> tuple[list[str], NDArray[np.int64]]:
+    seen: dict[str, int] = {}
+    numbers = np.array([seen.setdefault(item, len(seen)) for item in items], dtype=np.int64)
+    return list(seen), numbers
+
+
+def _execute(
+    benchmarks: Sequence[tuple[Benchmark, Problem]],
+    solution_samples: Sequence[str],
+    test_samples: Sequence[str],
+    sandbox: Sandbox,
+) -> dict[str, NDArray[Any]]:
+    problem = benchmarks[0][1]
+    programs, solution_of_sample = _numbered(problem.prompt + until_end(text) for text in solution_samples)
+    texts, test_of_occurrence = _numbered(
+        assertion for text in test_samples for assertion in assertions(text, problem.entry_point)
+    )
+    checks = tuple(check_of(text, problem.entry_point) for text in texts)
+    job = Job(problem.problem_id, (*programs, problem.canonical_solution), checks, LIMITS)
+    (cells,) = sandbox.run([job])
+    passed = np.array(
+        [[cell.outcome is Outcome.PASSED for cell in row] for row in cells.cells], dtype=bool
+    ).reshape(len(programs) + 1, len(texts))
+    loaded, right = np.ones(len(programs), dtype=bool), {}
+    for benchmark, of_benchmark in benchmarks:
+        (labels,) = sandbox.run([benchmark.job(of_benchmark, programs)])
+        name = of_benchmark.benchmark
+        right[f"right_{name}"] = np.array(
+            [all(cell.outcome is Outcome.PASSED for cell in row) for row in labels.cells]
+        )
+        loaded &= np.array(
+            [all(cell.outcome is not Outcome.NOT_LOADED for cell in row) for row in labels.cells]
+        )
+    call_of_test, values = _values(cells, checks, len(programs))
+    return {
+        "passed": passed[:-1],
+        "valid": passed[-1],
+        "loaded": loaded,
+        "call_of_test": call_of_test,
+        "values": values,
+        "solution_of_sample": solution_of_sample,
+        "test_of_occurrence": test_of_occurrence,
+        **right,
+    }
+
+
+def _values(
+    matrix: Matrix, checks: Sequence[Check], solutions: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    calls: dict[str, int] = {}
+    call_of_test = np.array(
+        [calls.setdefault(check.call, len(calls)) if check.call else NO_CALL for check in checks],
+        dtype=np.int64,
+    )
+    codes: dict[str, int] = {}
+    values = np.full((solutions, len(calls)), NO_VALUE, dtype=np.int64)
+    for row in range(solutions):
+        for call, cell in zip(call_of_test, matrix.cells[row], strict=True):
+            if call != NO_CALL and cell.value_digest and values[row, call] == NO_VALUE:
+                values[row, call] = codes.setdefault(cell.value_digest, len(codes))
+    return call_of_test, values
