@@ -270,7 +270,10 @@ class Sample:
     """The program that was executed."""
     outcome: str
     error_type: str
+    """Exception class name, or why no program was found in the reply."""
     cpu_ns: int
+    plain_outcome: str
+    """Outcome of the first Markdown block as it stands, without extraction."""
 
 
 @dataclass(frozen=True, slots=True)

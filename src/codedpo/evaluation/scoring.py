@@ -1,0 +1,127 @@
+"""Replies -> programs -> verdicts -> figures. Pure but for the sandbox that is handed in."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from codedpo.benchmarks.base import Benchmark, Problem
+from codedpo.core.records import Metric, Outcome, Sample
+from codedpo.core.rng import stream
+from codedpo.evaluation.metrics import mcnemar_p, paired_difference, pass_at_k, pass_rate
+from codedpo.llm.parse import Extraction, extract_code
+from codedpo.sandbox.base import Cell, Sandbox
+
+BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
+FENCE = re.compile(r"^```[^\n]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one program."""
+
+    outcome: str
+    error_type: str = ""
+    cpu_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One reply as it is judged: by the program that extraction finds, and by its first block as it stands."""
+
+    solution: str
+    """Empty where extraction finds none."""
+    extraction: Extraction
+    plain: str
+
+
+def answer_of(text: str, problem: Problem) -> Answer:
+    """Read a reply both ways."""
+    found = extract_code(text, problem.entry_point)
+    return Answer(found.code, found.outcome, plain_code(text))
+
+
+def plain_code(text: str) -> str:
+    """Return the first fenced block of a reply, or all of it where there is none: no trimming, no mending."""
+    block = FENCE.search(text)
+    return block.group(1) if block else text
+
+
+def verdict_of(cells: Sequence[Cell]) -> Verdict:
+    """Join the cells of one program: it passed only if all did; otherwise the first that did not says why."""
+    time = sum(cell.cpu_ns for cell in cells)
+    bad = next((cell for cell in cells if cell.outcome is not Outcome.PASSED), None)
+    if bad is None:
+        return Verdict(Outcome.PASSED.value, cpu_ns=time)
+    return Verdict(bad.outcome.value, bad.error_type, time)
+
+
+def judge(
+    sandbox: Sandbox, benchmark: Benchmark, work: Sequence[tuple[Problem, Sequence[str]]]
+) -> Iterator[dict[str, Verdict]]:
+    """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once."""
+    distinct = [(problem, list(dict.fromkeys(codes))) for problem, codes in work]
+    jobs = [benchmark.job(problem, codes) for problem, codes in distinct if codes]
+    results = iter(sandbox.run(jobs))
+    for _, codes in distinct:
+        cells = next(results).cells if codes else ()
+        yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
+
+
+def failing_canonical(
+    sandbox: Sandbox, benchmark: Benchmark, problems: Sequence[Problem]
+) -> dict[str, Verdict]:
+    """Run the published solutions: problem id -> verdict of those that do not pass, which should be none."""
+    known = [problem for problem in problems if problem.canonical_solution]
+    verdicts = judge(sandbox, benchmark, [(problem, [problem.canonical_solution]) for problem in known])
+    return {
+        problem.problem_id: verdict
+        for problem, of_one in zip(known, verdicts, strict=True)
+        if (verdict := of_one[problem.canonical_solution]).outcome != Outcome.PASSED.value
+    }
+
+
+def metrics_of(samples: Sequence[Sample], seed: int) -> list[Metric]:
+    """Compute every figure of every benchmark: both models, then their paired difference.
+
+    Names: ``pass@k`` for k = 1 and, with several samples a problem, the number of samples;
+    ``pass@1 without extraction``, which judges the first block as it stands; ``mcnemar_p`` with one sample.
+    """
+    rows: list[Metric] = []
+    for benchmark in dict.fromkeys(sample.benchmark for sample in samples):
+        own = [sample for sample in samples if sample.benchmark == benchmark]
+        count = max(sample.position for sample in own) + 1
+        for k in sorted({1, count}):
+            rows += _figure(own, f"pass@{k}", k, count, seed, plain=False)
+        rows += _figure(own, "pass@1 without extraction", 1, count, seed, plain=True)
+    return rows
+
+
+def _figure(
+    samples: Sequence[Sample], name: str, k: int, count: int, seed: int, *, plain: bool
+) -> list[Metric]:
+    benchmark = samples[0].benchmark
+    passed: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for sample in samples:
+        outcome = sample.plain_outcome if plain else sample.outcome
+        passed[sample.model][sample.problem_id] += outcome == Outcome.PASSED.value
+    rows = []
+    for model, by_problem in passed.items():
+        found = pass_rate(
+            list(by_problem.values()), count, k, stream(seed, "evaluation", benchmark, name, model)
+        )
+        rows.append(Metric(model, benchmark, name, found.value, found.low, found.high, found.count))
+    if plain or passed.keys() != {BEFORE, AFTER}:
+        return rows
+    before, after = (
+        [pass_at_k(count, passed[model][problem_id], k) for problem_id in passed[BEFORE]]
+        for model in (BEFORE, AFTER)
+    )
+    change = paired_difference(before, after, stream(seed, "evaluation", benchmark, name, DIFFERENCE))
+    rows.append(Metric(DIFFERENCE, benchmark, name, change.value, change.low, change.high, change.count))
+    if count == 1:
+        gained = sum(late > early for early, late in zip(before, after, strict=True))
+        lost = sum(late < early for early, late in zip(before, after, strict=True))
+        p = mcnemar_p(gained, lost)
+        rows.append(Metric(DIFFERENCE, benchmark, "mcnemar_p", p, p, p, gained + lost))
+    return rows
