@@ -17,24 +17,33 @@ class Limits:
     """Wall time of one test as a multiple of ``cpu_seconds``: only for programs that sleep."""
     memory_mib: int = 512
     """Address space beyond that of the empty child."""
-    file_kib: int = 1024
     threads: int = 12
     output_kib: int = 4096
-    """Returned values and standard output together."""
+    """Returned values of all tests together, or the standard output of one program."""
     timeouts_per_solution: int = 2
     """After so many time-outs the solution's remaining tests are not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One test of one job. Where ``call`` is given the verdict is the split oracle's; else ``code`` runs in the child."""
+    """One test of one job.
 
-    code: str
+    Where ``call`` is given and ``expected`` can be evaluated as plain data, the verdict is the split oracle's. With
+    ``call`` alone the expectation is the value of ``Job.reference``, or, without one, only the digest is wanted
+    and any value passes. With ``stdin`` the solution runs as a program whose standard output is compared with
+    ``expected``. All else runs as ``code`` beside the solution, and its cells say so.
+    """
+
+    code: str = ""
     """The assertion or check program as it runs beside the solution, ``assert f(1) == 2``."""
     call: str = ""
     """The expression whose value is compared, ``f(1)``."""
     expected: str = ""
-    """The expected value, a Python literal expression, evaluated outside the child."""
+    """The expected value, a Python literal expression, evaluated outside the child; or the expected output."""
+    stdin: str | None = None
+    """Standard input of a solution that is a program: every such test has a process of its own."""
+    tolerance: float = 0.0
+    """Where above 0, numbers may differ by it, or relatively by 1e-7, as in evalplus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,9 @@ class Job:
     solutions: tuple[str, ...]
     checks: tuple[Check, ...]
     limits: Limits = Limits()
+    reference: str = ""
+    """A trusted solution whose returned values are the expectations of checks that have a call and no ``expected``;
+    it runs in a child of its own."""
 
 
 @dataclass(frozen=True, slots=True)

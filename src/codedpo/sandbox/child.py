@@ -1,0 +1,235 @@
+"""What runs in a locked child: loads solutions, makes the calls, writes what they returned into shared memory.
+
+Everything here happens inside the sandbox, beside untrusted code that may change any of it; so nothing here
+decides anything. The oracle decides, from bytes that it distrusts. Standard library only.
+"""
+
+import struct
+import sys
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+from codedpo.sandbox import values
+from codedpo.sandbox.tame import is_tame, stored_names
+
+VALUE, OPAQUE, ERROR, FAILED, PASSED, MEMORY, NOT_LOADED, OUTPUT = range(8)
+"""Kinds of records. VALUE carries a pickle, OPAQUE, ERROR and NOT_LOADED the name of a class."""
+RECORD = struct.Struct("=IIBQI")
+"""Solution, test, kind, CPU nanoseconds, length of what follows."""
+PROGRESS = struct.Struct("=IIQQ")
+"""Solution and test at work, CPU nanoseconds of the process when it began, bytes of records written."""
+PREPARING, LOADING, DONE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
+"""As solution: still compiling tests; as test: loading the solution; as solution: all done."""
+FLAGS, RECORDS = 64, 64 + 4096
+"""Offsets in the arena: a byte per solution (1: wants a child of its own), then the records."""
+MOST_SOLUTIONS = RECORDS - FLAGS
+
+_CALL, _PROGRAM = "eval", "exec"
+
+
+class Recorder:
+    """Writes progress and records into the arena; keeps what it needs out of reach of later changes."""
+
+    def __init__(self, arena: Any) -> None:
+        self._arena = arena
+        self._used = 0
+        self._limit = len(arena) - RECORDS - RECORD.size
+        self._write_progress = PROGRESS.pack_into
+        self._write_record = RECORD.pack_into
+        self._size = RECORD.size
+
+    def begin(self, solution: int, test: int, cpu_ns: int) -> None:
+        """Say what starts now, so that whoever watches can blame the right cell."""
+        self._write_progress(self._arena, 0, solution, test, cpu_ns, self._used)
+
+    def add(self, solution: int, test: int, kind: int, cpu_ns: int, content: bytes) -> None:
+        """Append a record; one that does not fit is marked opaque."""
+        if self._used + len(content) > self._limit:
+            kind, content = OPAQUE, b"too_large"
+            if self._used + len(content) > self._limit:
+                return
+        place = RECORDS + self._used
+        self._write_record(self._arena, place, solution, test, kind, cpu_ns, len(content))
+        place += self._size
+        self._arena[place : place + len(content)] = content
+        self._used += self._size + len(content)
+
+    def wants_own_child(self, solution: int) -> None:
+        """Mark a solution that must not, or could not, share this child."""
+        self._arena[FLAGS + solution] = 1
+
+
+def _error_name(error: BaseException) -> bytes:
+    """Name an exception; an import that the sandbox refused names the module."""
+    name = type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        name = f"ImportRefused: {error.name}"
+    return name.encode("utf-8", "replace")[:80]
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    return vars(module)
+
+
+class Runner:
+    """Runs one job's solutions in this process.
+
+    Args:
+        arena: shared memory of at least ``RECORDS`` bytes and room for the records.
+        checks: for every test whether it is a call (else a program that asserts) and its source.
+        seeds_random: whether the global random generators are seeded before every test.
+    """
+
+    def __init__(self, arena: Any, checks: list[tuple[bool, str]], *, seeds_random: bool) -> None:
+        self._record = Recorder(arena)
+        self._checks = checks
+        self._codes: list[types.CodeType | None] = [None] * len(checks)
+        self._seed = _seeder() if seeds_random else None
+        self._clock: Callable[[], int] = time.process_time_ns
+        self._alone = False
+
+    def run_group(self, solutions: list[tuple[int, str]], first_test: int) -> None:
+        """Run tame solutions one after the other; mark the others. The first one begins at ``first_test``."""
+        self._record.begin(PREPARING, 0, 0)
+        tests_are_tame: dict[frozenset[str], bool] = {}
+        for test in range(len(self._checks)):
+            self._compile(test)
+        for solution, source in solutions:
+            self._record.begin(solution, LOADING, self._clock())
+            try:
+                code = compile(source, "<solution>", "exec", dont_inherit=True)
+            except (SyntaxError, ValueError):
+                code = None
+            except Exception:
+                self._record.wants_own_child(solution)
+                continue
+            if code is not None:
+                names = stored_names(code)
+                if names not in tests_are_tame:
+                    tests_are_tame[names] = all(
+                        is_tame(test, names) for test in self._codes if test is not None
+                    )
+                if not (tests_are_tame[names] and is_tame(code)):
+                    self._record.wants_own_child(solution)
+                    continue
+            try:
+                self.run_one(solution, source, first_test, code)
+            except MemoryError:
+                self._record.wants_own_child(solution)
+            first_test = 0
+        self._record.begin(DONE, 0, 0)
+
+    def run_alone(self, solution: int, source: str, first_test: int, last_test: int) -> None:
+        """Run one solution, whatever it is, on the tests from ``first_test`` to before ``last_test``."""
+        self._record.begin(solution, LOADING, self._clock())
+        self._alone = True
+        self.run_one(solution, source, first_test, None, last_test)
+        self._record.begin(DONE, 0, 0)
+
+    def run_one(
+        self, solution: int, source: str, first: int, code: types.CodeType | None, last: int | None = None
+    ) -> None:
+        """Load one solution and run it on its tests.
+
+        Raises:
+            MemoryError: only where solutions share this child; the caller has it run again, alone.
+        """
+        record, clock, codes = self._record, self._clock, self._codes
+        namespace = _namespace("solution")
+        if self._seed:
+            self._seed()
+        start = clock()
+        try:
+            exec(code or compile(source, "<solution>", "exec", dont_inherit=True), namespace)
+        except BaseException as error:
+            if isinstance(error, MemoryError) and not self._alone:
+                raise
+            record.add(solution, LOADING, NOT_LOADED, clock() - start, _error_name(error))
+            return
+        for test in range(first, len(codes) if last is None else last):
+            if self._seed:
+                self._seed()
+            record.begin(solution, test, clock())
+            is_call = self._checks[test][0]
+            test_code = codes[test] or self._compile(test)
+            if test_code is None:
+                record.add(solution, test, ERROR, 0, b"SyntaxError")
+                continue
+            start = clock()
+            try:
+                value = eval(test_code, namespace if is_call else dict(namespace))
+                spent = clock() - start
+                if is_call:
+                    kind, content = VALUE, values.write(value)
+                else:
+                    kind, content = PASSED, b""
+                value = None
+            except MemoryError:
+                if not self._alone:
+                    raise
+                spent = clock() - start
+                kind, content = MEMORY, b""
+            except values.OpaqueError as error:
+                kind, content = OPAQUE, str(error).encode("utf-8", "replace")[:80]
+            except AssertionError as error:
+                spent = clock() - start
+                kind, content = (ERROR, _error_name(error)) if is_call else (FAILED, b"")
+            except BaseException as error:
+                spent = clock() - start
+                kind, content = ERROR, _error_name(error)
+            record.add(solution, test, kind, spent, content)
+
+    def _compile(self, test: int) -> types.CodeType | None:
+        is_call, source = self._checks[test]
+        try:
+            code = compile(source, "<test>", _CALL if is_call else _PROGRAM, dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return None
+        self._codes[test] = code
+        return code
+
+
+def _seeder() -> Callable[[], None]:
+    """Return a function that seeds the random generators that are loaded."""
+    random: Any = sys.modules.get("random")
+    numpy_random: Any = sys.modules.get("numpy.random")
+    seeds = [module.seed for module in (random, numpy_random) if module]
+
+    def seed() -> None:
+        for one in seeds:
+            one(0)
+
+    return seed
+
+
+def run_program(arena: Any, solution: int, test: int, source: str) -> None:
+    """Run a solution as a program: standard input and output are descriptors 0 and 1."""
+    record, clock = Recorder(arena), time.process_time_ns
+    record.begin(solution, test, clock())
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.__stdin__, sys.__stdout__ = sys.stdin, sys.stdout
+    start = clock()
+    try:
+        exec(compile(source, "<solution>", "exec", dont_inherit=True), _namespace("__main__"))
+        kind, content = OUTPUT, b""
+    except SystemExit as error:
+        kind, content = (OUTPUT, b"") if error.code in (None, 0) else (ERROR, b"SystemExit")
+    except MemoryError:
+        kind, content = MEMORY, b""
+    except BaseException as error:
+        kind, content = ERROR, _error_name(error)
+    try:
+        threading: Any = sys.modules.get("threading")
+        if threading:
+            threading._shutdown()
+        sys.stdout.flush()
+    except OSError as error:
+        kind, content = ERROR, _error_name(error)
+    spent = clock() - start
+    record.add(solution, test, kind, spent, content)
+    record.begin(DONE, 0, 0)

@@ -1,0 +1,358 @@
+"""The sandbox of this machine: workers of two processes each, an oracle and its zygote."""
+
+import contextlib
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import codedpo
+from codedpo.core.errors import BackendError
+from codedpo.core.records import Oracle, Outcome
+from codedpo.sandbox import oracle, wire
+from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
+from codedpo.sandbox.values import OpaqueError
+
+PRELOAD = [
+    "abc",
+    "array",
+    "ast",
+    "asyncio",
+    "base64",
+    "binascii",
+    "bisect",
+    "calendar",
+    "cmath",
+    "collections",
+    "collections.abc",
+    "contextlib",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "difflib",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_16",
+    "encodings.utf_8_sig",
+    "enum",
+    "fractions",
+    "functools",
+    "hashlib",
+    "heapq",
+    "html",
+    "inspect",
+    "io",
+    "itertools",
+    "json",
+    "keyword",
+    "locale",
+    "math",
+    "numbers",
+    "operator",
+    "os",
+    "os.path",
+    "pprint",
+    "queue",
+    "random",
+    "re",
+    "secrets",
+    "statistics",
+    "string",
+    "struct",
+    "sys",
+    "textwrap",
+    "threading",
+    "time",
+    "timeit",
+    "traceback",
+    "tracemalloc",
+    "types",
+    "typing",
+    "unicodedata",
+    "unittest",
+    "urllib.parse",
+    "uuid",
+    "warnings",
+    "weakref",
+    "zlib",
+]
+"""Modules that a solution finds already loaded; a child can read no file, so it can import no others."""
+ALL_LAYERS = ("namespaces", "landlock", "seccomp")
+_BOOT = "import sys; sys.path.append({root!r}); from codedpo.sandbox.{module} import main; main()"
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
+_ATTEMPTS = 2
+
+
+class _Worker:
+    """An oracle process and the channel to it."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        root = str(Path(codedpo.__file__).resolve().parents[1])
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-s", "-P", "-c", _BOOT.format(root=root, module="oracle")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_ENVIRONMENT,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._channel = wire.Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
+        self.ready = self.ask(options)
+
+    def ask(self, request: Any) -> Any:
+        """Send a request and return the reply, or None where the worker died of it."""
+        try:
+            self._channel.send(request)
+            return self._channel.receive()
+        except (OSError, OpaqueError):
+            return None
+
+    def close(self) -> None:
+        """End both processes; the zygote goes with its oracle."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+class LocalSandbox:
+    """Runs programs on this machine in locked children of isolated zygotes.
+
+    Args:
+        workers: number of jobs that run at once; default: the number of usable processors.
+        minimum_level: the weakest isolation that is accepted (see ``Isolation.level``).
+        allow_weak: accept any level; the level that was reached stands in every result.
+        preload: modules that solutions may import; one that this interpreter lacks is left out and named in
+            ``Isolation.problems``.
+        grouped: whether tame solutions of a job may share a child (``sandbox.tame``).
+        fork_per_test: audit mode, a fresh child for every test: verdicts cannot depend on their order.
+        layers: what is tried; fewer than all only to test or measure a weaker level.
+
+    Raises:
+        BackendError: from the first use, where the machine cannot reach ``minimum_level``.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        minimum_level: int = 2,
+        *,
+        allow_weak: bool = False,
+        preload: Iterable[str] = PRELOAD,
+        grouped: bool = True,
+        fork_per_test: bool = False,
+        layers: Iterable[str] = ALL_LAYERS,
+    ) -> None:
+        self._count = workers or len(os.sched_getaffinity(0))
+        self._minimum_level = 0 if allow_weak else minimum_level
+        self._preload = list(preload)
+        self._grouped = grouped
+        self._fork_per_test = fork_per_test
+        self._layers = list(layers)
+        self._isolation: Isolation | None = None
+        self._lock = threading.Lock()
+        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
+        self._started: set[_Worker] = set()
+        for _ in range(self._count):
+            self._idle.put(None)
+
+    def __enter__(self) -> "LocalSandbox":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def identity(self) -> str:
+        """Names the backend, the interpreter, the preloaded modules and the way children are shared."""
+        shared = "test" if self._fork_per_test else "group" if self._grouped else "solution"
+        return f"local python {sys.version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
+
+    def probe(self) -> Isolation:
+        """Start a worker if none runs, and return what its attempts at breaking out found."""
+        if self._isolation is None:
+            self._release(self._take())
+        assert self._isolation
+        return self._isolation
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
+        """Run jobs on all workers; matrices come in the order of the jobs, a few jobs are read ahead."""
+        waiting: deque[Future[Matrix]] = deque()
+        with ThreadPoolExecutor(self._count, thread_name_prefix="sandbox") as pool:
+            try:
+                for job in jobs:
+                    waiting.append(pool.submit(self._run_one, job))
+                    if len(waiting) > 4 * self._count:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
+        """Measure jobs one at a time."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End every process of this sandbox."""
+        with self._lock:
+            for worker in self._started:
+                worker.close()
+            self._started.clear()
+            self._idle = queue.SimpleQueue()
+            for _ in range(self._count):
+                self._idle.put(None)
+
+    def _run_one(self, job: Job) -> Matrix:
+        reply = self._ask(_request(job, job.solutions, self._grouped, self._fork_per_test))
+        if reply is None:
+            # One of the solutions took a helper down with it: find out which, and keep the others' results.
+            rows, peaks = [], []
+            for solution in job.solutions:
+                reply = self._ask(_request(job, (solution,), self._grouped, self._fork_per_test))
+                lost = [("crashed", "SandboxDied", "", 0, True)] * len(job.checks)
+                rows.append(reply[0][0] if reply else lost)
+                peaks.append(reply[1][0] if reply else 0)
+        else:
+            rows, peaks = reply
+        assert self._isolation
+        return Matrix(job.job_id, tuple(map(_cells, rows, peaks)), self._isolation.level)
+
+    def _ask(self, request: Any) -> Any:
+        """Return a worker's reply; None where workers died of the request repeatedly."""
+        for _ in range(_ATTEMPTS):
+            worker = self._take()
+            try:
+                reply = worker.ask(request)
+            except BaseException:
+                self._discard(worker)
+                raise
+            if reply is not None:
+                self._release(worker)
+                return reply
+            self._discard(worker)
+        return None
+
+    def _take(self) -> _Worker:
+        worker = self._idle.get()
+        if worker is None:
+            try:
+                worker = self._start()
+            except BaseException:
+                self._idle.put(None)
+                raise
+        return worker
+
+    def _release(self, worker: _Worker) -> None:
+        self._idle.put(worker)
+
+    def _discard(self, worker: _Worker) -> None:
+        with self._lock:
+            self._started.discard(worker)
+        worker.close()
+        self._idle.put(None)
+
+    def _start(self) -> _Worker:
+        if sys.platform != "linux":
+            raise BackendError(
+                "The local sandbox needs Linux; on this system run codedpo inside a Linux container or use the"
+                " docker launcher (sandbox.launcher)."
+            )
+        folder = tempfile.mkdtemp(prefix="codedpo-probe-")
+        canary = Path(folder) / "canary"
+        canary.write_text("readable by file mode alone")
+        canary.chmod(0o644)
+        Path(folder).chmod(0o755)
+        root = str(Path(codedpo.__file__).resolve().parents[1])
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                worker = _Worker(
+                    {
+                        "zygote_argv": [
+                            sys.executable,
+                            "-S",
+                            "-s",
+                            "-P",
+                            "-c",
+                            _BOOT.format(root=root, module="zygote"),
+                        ],
+                        "environment": _ENVIRONMENT,
+                        "zygote": {
+                            "layers": self._layers,
+                            "preload": self._preload,
+                            "paths": [path for path in sys.path if path.endswith("-packages")],
+                            "canary": str(canary),
+                            "port": listener.getsockname()[1],
+                        },
+                    }
+                )
+        finally:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+        if worker.ready is None:
+            worker.close()
+            raise BackendError("The sandbox's helper process did not start; see its message above.")
+        return self._accept(worker)
+
+    def _accept(self, worker: _Worker) -> _Worker:
+        ready = worker.ready
+        level = oracle.level_of(ready["layers"])
+        problems = tuple(ready["problems"])
+        if level < self._minimum_level:
+            worker.close()
+            raise BackendError(
+                f"The sandbox reaches isolation level {level} on this machine and {self._minimum_level} is required: "
+                + " ".join(problems)
+            )
+        absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
+        with self._lock:
+            self._isolation = Isolation(level, tuple(ready["layers"]), problems + absent)
+            self._started.add(worker)
+        return worker
+
+
+def _request(job: Job, solutions: tuple[str, ...], grouped: bool, fork_per_test: bool) -> Any:
+    limits = job.limits
+    return (
+        list(solutions),
+        [(check.code, check.call, check.expected, check.stdin, check.tolerance) for check in job.checks],
+        job.reference,
+        (
+            limits.cpu_seconds,
+            limits.wall_factor,
+            limits.memory_mib,
+            limits.threads,
+            limits.output_kib,
+            limits.timeouts_per_solution,
+        ),
+        grouped,
+        fork_per_test,
+    )
+
+
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+
+
+def _cells(rows: list[oracle.CellRow], peak_kib: int) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(
+            _OUTCOMES[outcome], error, digest, cpu_ns, peak_kib, Oracle.SPLIT if split else Oracle.IN_PROCESS
+        )
+        for outcome, error, digest, cpu_ns, split in rows
+    )
