@@ -1,0 +1,43 @@
+import pytest
+
+from codedpo.core.config import Config
+from codedpo.plan import plan_of
+
+
+def config(**sections: object) -> Config:
+    return Config.model_validate({"name": "trial", **sections})
+
+
+def line(plan_config: Config, stage: str):
+    return next(line for line in plan_of(plan_config).lines if line.stage == stage)
+
+
+def test_calls_and_executions_follow_from_the_config() -> None:
+    plan = config(seeds={"count": 400}, candidates={"solutions": 10, "tests": 12, "tests_per_reply": 5})
+    tasks = 300
+    assert line(plan, "tasks").calls == 800
+    assert line(plan, "candidates").calls == tasks * (10 + 3)
+    assert line(plan, "executions").executions == tasks * 10 * 12
+
+
+def test_what_an_endpoint_computes_is_not_counted_here() -> None:
+    assert line(config(), "candidates").cpu_hours > 0
+    assert line(config(model={"kind": "openai", "url": "http://localhost:1"}), "candidates").cpu_hours == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "sections"),
+    [
+        ("training", {"training": {"most_pairs": 10, "epochs": 1.0}}),
+        ("training", {"training": {"kinds": ("efficiency",), "epochs": 1.0}}),
+        ("pairs", {"pairs": {"kinds": ("correctness",)}}),
+        ("evaluation", {"evaluation": {"limit": 20}}),
+    ],
+)
+def test_smaller_settings_cost_less(stage: str, sections: dict[str, object]) -> None:
+    assert line(config(**sections), stage).cpu_hours < line(config(), stage).cpu_hours
+
+
+def test_total_is_the_sum_and_json_carries_it() -> None:
+    plan = plan_of(config())
+    assert plan.as_dict()["total"]["calls"] == sum(part.calls for part in plan.lines)
