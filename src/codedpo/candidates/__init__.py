@@ -1,0 +1,1 @@
+"""Stage 3: a task becomes solutions and, independently, tests."""

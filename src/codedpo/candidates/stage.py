@@ -1,0 +1,127 @@
+"""Stage 3: solutions and tests of every task, asked for independently; raw replies kept, then parsed."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from codedpo.context import Part, StageContext
+from codedpo.core.config import CandidatesConfig
+from codedpo.core.records import Reject, Solution, Task, Test, Text, TextKind
+from codedpo.llm.base import Request
+from codedpo.llm.parse import Extraction, extract_code
+from codedpo.llm.parse_tests import Dropped, extract_tests
+from codedpo.llm.prompts import as_user, render, sampling_of, text_row
+
+
+def solution_request(task: Task, config: CandidatesConfig, seed: int) -> Request:
+    """Ask for the solutions of a task; the message is also the prompt of the preference pairs."""
+    message = render("codedpo.candidates", "solution.txt", **_values(task))
+    sampling = sampling_of(config.solution_sampling)
+    return Request(f"{task.task_id}/solution", as_user(message), sampling, config.solutions, seed)
+
+
+def test_request(task: Task, config: CandidatesConfig, seed: int) -> Request:
+    """Ask for tests: as many replies of ``tests_per_reply`` assertions as ``tests`` need."""
+    message = render("codedpo.candidates", "test.txt", count=config.tests_per_reply, **_values(task))
+    count = -(-config.tests // config.tests_per_reply)
+    sampling = sampling_of(config.test_sampling)
+    return Request(f"{task.task_id}/test", as_user(message), sampling, count, seed)
+
+
+test_request.__test__ = False  # type: ignore[attr-defined]  # keeps pytest from collecting it
+
+
+def _values(task: Task) -> dict[str, str]:
+    return {"prompt": task.prompt, "signature": task.signature, "entry_point": task.entry_point}
+
+
+def run(context: StageContext) -> None:
+    """Write texts, solutions and tests; every reply and assertion that is not one leaves a reject.
+
+    Raises:
+        TooManyRejectsError: hardly any reply holds code.
+    """
+    for part in context.parts(context.read(Task)):
+        _run_part(context, part)
+        _check_rejects(context)
+
+
+def _run_part(context: StageContext, part: Part[Task]) -> None:
+    config, seed = context.config.candidates, context.config.seed
+    requests = [
+        request(task, config, seed) for task in part.items for request in (solution_request, test_request)
+    ]
+    texts = _texts(context, requests)
+    tasks = {task.task_id: task for task in part.items}
+    rejects: list[Reject] = []
+    solutions = list(parse_solutions(texts, tasks, rejects))
+    tests = list(parse_tests(texts, tasks, config, rejects))
+    useless = {text.text_id for text in texts} & {reject.row_id for reject in rejects}
+    part.count("replies_used", len(texts) - len(useless))
+    part.count("replies_without_code", len(useless))
+    part.write({Text: texts, Solution: solutions, Test: tests}, rejects)
+
+
+def _texts(context: StageContext, requests: Sequence[Request]) -> list[Text]:
+    """Return the replies in the order of the requests and their samples, whatever order they come in."""
+    by_id = {request.request_id: request for request in requests}
+    texts: dict[tuple[str, int], Text] = {}
+    for reply in context.generate(requests):
+        task_id, _, kind = reply.request_id.partition("/")
+        row = text_row(by_id[reply.request_id], reply, TextKind(kind), task_id)
+        texts[reply.request_id, reply.position] = row
+    return [texts[request.request_id, position] for request in requests for position in range(request.count)]
+
+
+def parse_solutions(
+    texts: Sequence[Text], tasks: Mapping[str, Task], rejects: list[Reject]
+) -> Iterator[Solution]:
+    """Extract the solutions of replies; equal ones stay, since how often a solution is written counts."""
+    for text in texts:
+        if text.kind != TextKind.SOLUTION.value:
+            continue
+        if text.finish_reason == "refused":
+            rejects.append(Reject(text.text_id, "refused", text.text[:200]))
+            continue
+        found = extract_code(text.text, tasks[text.parent_id].entry_point)
+        if found.outcome is Extraction.FOUND:
+            solution_id = f"{text.parent_id}/s{text.position:02d}"
+            yield Solution(solution_id, text.parent_id, text.text_id, found.code)
+        else:
+            rejects.append(Reject(text.text_id, found.outcome.value, f"finish_reason {text.finish_reason}"))
+
+
+def parse_tests(
+    texts: Sequence[Text], tasks: Mapping[str, Task], config: CandidatesConfig, rejects: list[Reject]
+) -> Iterator[Test]:
+    """Extract the tests of replies, up to ``config.tests`` different ones a task, in the order of the replies."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for text in texts:
+        if text.kind != TextKind.TEST.value:
+            continue
+        if text.finish_reason == "refused":
+            rejects.append(Reject(text.text_id, "refused", text.text[:200]))
+            continue
+        found = extract_tests(text.text, tasks[text.parent_id].entry_point, config.tests_per_reply)
+        if not found.tests:
+            rejects.append(Reject(text.text_id, "no_tests", f"finish_reason {text.finish_reason}"))
+        for number, (reason, code) in enumerate(found.dropped):
+            rejects.append(Reject(f"{text.text_id}/dropped-{number:02d}", reason.value, code[:200]))
+        of_task = seen[text.parent_id]
+        for number, test in enumerate(found.tests):
+            reason = Dropped.DUPLICATE if test.code in of_task else Dropped.BEYOND_LIMIT
+            if test.code in of_task or len(of_task) >= config.tests:
+                rejects.append(Reject(f"{text.text_id}/{number:02d}", reason.value, test.code[:200]))
+                continue
+            test_id = f"{text.parent_id}/a{len(of_task):02d}"
+            of_task.add(test.code)
+            yield Test(test_id, text.parent_id, text.text_id, test.code, test.call, test.expected)
+
+
+def _check_rejects(context: StageContext) -> None:
+    counters = [marker["counters"] for marker in context.folder.part_markers()]
+    context.check_rejects(
+        int(sum(counter.get("replies_used", 0) for counter in counters)),
+        int(sum(counter.get("replies_without_code", 0) for counter in counters)),
+        context.config.candidates.largest_reject_share,
+        "read the texts, and use a stronger model or a larger max_tokens",
+    )

@@ -1,0 +1,124 @@
+"""Stage 2: two calls a seed (concepts, then a task), checks, near-duplicates and benchmark problems out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from codedpo.benchmarks.decontamination import Decontaminator
+from codedpo.context import Part, StageContext
+from codedpo.core.config import Config
+from codedpo.core.near_duplicates import near_duplicates
+from codedpo.core.records import Reject, Seed, Task, Text, TextKind
+from codedpo.llm.base import Request
+from codedpo.llm.prompts import as_user, render, sampling_of, text_row
+from codedpo.tasks.parse import NoTask, parse_concepts, parse_task
+
+_STOP = ("\nExample", "\n\n\n")
+
+
+def concepts_request(seed: Seed, config: Config) -> Request:
+    """Ask for the concepts of a seed."""
+    message = render("codedpo.tasks", "concepts.txt", code=seed.code.strip())
+    sampling = sampling_of(config.tasks.concepts_sampling, ("\n\n",))
+    return Request(f"{seed.seed_id}/concepts", as_user(message), sampling, seed=config.seed)
+
+
+def task_request(seed: Seed, concepts: Sequence[str], config: Config) -> Request:
+    """Ask for a task that needs these concepts."""
+    message = render("codedpo.tasks", "task.txt", code=seed.code.strip(), concepts=", ".join(concepts))
+    sampling = sampling_of(config.tasks.task_sampling, _STOP)
+    return Request(f"{seed.seed_id}/task", as_user(message), sampling, seed=config.seed)
+
+
+def run(context: StageContext) -> None:
+    """Write texts and tasks; every seed that gives no task leaves a reject.
+
+    Raises:
+        TooManyRejectsError: hardly any reply is a task.
+    """
+    seeds = context.read(Seed)
+    for part in context.parts(seeds, whole=True):
+        _run_part(context, part)
+
+
+def _run_part(context: StageContext, part: Part[Seed]) -> None:
+    config, seeds = context.config, part.items
+    rejects: list[Reject] = []
+    texts = _ask(context, {seed.seed_id: concepts_request(seed, config) for seed in seeds}, TextKind.CONCEPTS)
+    concepts = {
+        text.parent_id: parse_concepts(text.text) for text in texts if text.finish_reason != "refused"
+    }
+    asked = [seed for seed in seeds if concepts.get(seed.seed_id)]
+    rejects.extend(
+        Reject(seed.seed_id, "no_concepts", "") for seed in seeds if not concepts.get(seed.seed_id)
+    )
+    requests = {seed.seed_id: task_request(seed, concepts[seed.seed_id], config) for seed in asked}
+    answers = _ask(context, requests, TextKind.TASK)
+    tasks = list(_tasks(seeds, concepts, answers, rejects))
+    context.check_rejects(
+        len(tasks),
+        len(seeds) - len(tasks),
+        config.tasks.largest_reject_share,
+        "read the reasons in the table rejects, and use a stronger model or other seeds",
+    )
+    tasks = _without_repeats(tasks, config.tasks.near_duplicate_threshold, rejects)
+    problems = [
+        problem for name in config.evaluation.benchmarks for problem in context.services.problems(name)
+    ]
+    tasks = _without_benchmarks(tasks, Decontaminator(problems), rejects)
+    part.write({Text: [*texts, *answers], Task: tasks}, rejects)
+
+
+def _ask(context: StageContext, requests: Mapping[str, Request], kind: TextKind) -> list[Text]:
+    """Return the replies in the order of the requests, which is the order of the seeds."""
+    by_id = {request.request_id: (parent_id, request) for parent_id, request in requests.items()}
+    texts: dict[str, Text] = {}
+    for reply in context.generate(list(requests.values()), f"{context.name}: {kind.value}"):
+        parent_id, request = by_id[reply.request_id]
+        texts[parent_id] = text_row(request, reply, kind, parent_id)
+    return [texts[parent_id] for parent_id in requests]
+
+
+def _tasks(
+    seeds: Sequence[Seed], concepts: Mapping[str, list[str]], answers: Iterable[Text], rejects: list[Reject]
+) -> Iterable[Task]:
+    by_id = {seed.seed_id: seed for seed in seeds}
+    for text in answers:
+        if text.finish_reason == "refused":
+            rejects.append(Reject(text.text_id, "refused", text.text[:200]))
+            continue
+        seed = by_id[text.parent_id]
+        parsed = parse_task(text.text, seed)
+        if isinstance(parsed, NoTask):
+            rejects.append(Reject(text.text_id, parsed.reason, parsed.detail))
+            continue
+        yield Task(
+            task_id=f"t{seed.seed_id[1:]}",
+            seed_id=seed.seed_id,
+            concepts=concepts[seed.seed_id],
+            prompt=parsed.prompt,
+            signature=parsed.signature,
+            entry_point=parsed.entry_point,
+        )
+
+
+def _without_repeats(tasks: Sequence[Task], threshold: float, rejects: list[Reject]) -> list[Task]:
+    kept: list[Task] = []
+    originals = near_duplicates([f"{task.prompt}\n{task.signature}" for task in tasks], threshold)
+    for task, original in zip(tasks, originals, strict=True):
+        if original is None:
+            kept.append(task)
+        else:
+            rejects.append(Reject(task.task_id, "near_duplicate", tasks[original].task_id))
+    return kept
+
+
+def _without_benchmarks(
+    tasks: Iterable[Task], decontaminator: Decontaminator, rejects: list[Reject]
+) -> list[Task]:
+    kept: list[Task] = []
+    for task in tasks:
+        match = decontaminator.match(f"{task.prompt}\n{task.signature}", task.entry_point, None)
+        if match is None:
+            kept.append(task)
+        else:
+            rejects.append(Reject(task.task_id, match.reason, f"{match.problem}: {match.evidence}"))
+    return kept
