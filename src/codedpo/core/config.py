@@ -173,7 +173,6 @@ class LoraConfig(Section):
 
     rank: Positive = 16
     alpha: Positive = 32
-    dropout: Share = 0.0
 
 
 class TrainingConfig(Section):
@@ -197,7 +196,10 @@ class TrainingConfig(Section):
     """Longest prompt and answer together, in tokens; longer pairs are dropped and counted, never cut."""
     lora: LoraConfig | None = LoraConfig()
     """``null`` trains all weights."""
+    evaluations: Positive = 10
+    """How often along training validation loss is taken and a checkpoint kept; the best one is the result."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """``auto``: bfloat16 where the processor multiplies it (GPU, AVX512-BF16, AMX), else float32."""
 
 
 class EvaluationConfig(Section):
