@@ -110,7 +110,7 @@ class Isolation:
     """What was found to hold on this machine, by trying real attacks, not by return codes."""
 
     level: int
-    """3 namespaces + Landlock + seccomp + limits, 2 without namespaces, 1 one of Landlock and seccomp, 0 limits only."""
+    """3 namespaces, Landlock, seccomp, limits; 2 without namespaces; 1 one of Landlock and seccomp; 0 limits."""
     layers: tuple[str, ...]
     problems: tuple[str, ...]
     """For each layer that is missing: its errno and the remedy, one sentence each."""

@@ -212,7 +212,6 @@ def run_program(arena: Any, solution: int, test: int, source: str) -> None:
     record.begin(solution, test, clock())
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.__stdin__, sys.__stdout__ = sys.stdin, sys.stdout
     start = clock()
     try:
         exec(compile(source, "<solution>", "exec", dont_inherit=True), _namespace("__main__"))

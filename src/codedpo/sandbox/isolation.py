@@ -128,7 +128,7 @@ def landlock_version() -> int:
 
 
 def forbid_files() -> None:
-    """Forbid every access to files, TCP ports and (from version 6) outside signals, with a Landlock ruleset without rules."""
+    """Forbid all files, TCP ports and (from version 6) signals to others: a Landlock ruleset without a rule."""
     version = landlock_version()
     files = (1 << (13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16)) - 1
     attributes = struct.pack("=QQQ", files, 3 if version >= 4 else 0, 3 if version >= 6 else 0)

@@ -23,71 +23,19 @@ from codedpo.sandbox import oracle, wire
 from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
 from codedpo.sandbox.values import OpaqueError
 
-PRELOAD = [
-    "abc",
-    "array",
-    "ast",
-    "asyncio",
-    "base64",
-    "binascii",
-    "bisect",
-    "calendar",
-    "cmath",
-    "collections",
-    "collections.abc",
-    "contextlib",
-    "copy",
-    "dataclasses",
-    "datetime",
-    "decimal",
-    "difflib",
-    "encodings.ascii",
-    "encodings.idna",
-    "encodings.latin_1",
-    "encodings.utf_16",
-    "encodings.utf_8_sig",
-    "enum",
-    "fractions",
-    "functools",
-    "hashlib",
-    "heapq",
-    "html",
-    "inspect",
-    "io",
-    "itertools",
-    "json",
-    "keyword",
-    "locale",
-    "math",
-    "numbers",
-    "operator",
-    "os",
-    "os.path",
-    "pprint",
-    "queue",
-    "random",
-    "re",
-    "secrets",
-    "statistics",
-    "string",
-    "struct",
-    "sys",
-    "textwrap",
-    "threading",
-    "time",
-    "timeit",
-    "traceback",
-    "tracemalloc",
-    "types",
-    "typing",
-    "unicodedata",
-    "unittest",
-    "urllib.parse",
-    "uuid",
-    "warnings",
-    "weakref",
-    "zlib",
-]
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+PRELOAD = _words(
+    "abc array ast asyncio base64 binascii bisect calendar cmath collections collections.abc "
+    "contextlib copy dataclasses datetime decimal difflib encodings.ascii encodings.idna "
+    "encodings.latin_1 encodings.utf_16 encodings.utf_8_sig enum fractions functools hashlib heapq "
+    "html inspect io itertools json keyword locale math numbers operator os os.path pprint queue "
+    "random re secrets statistics string struct sys textwrap threading time timeit traceback "
+    "tracemalloc types typing unicodedata unittest urllib.parse uuid warnings weakref zlib"
+)
 """Modules that a solution finds already loaded; a child can read no file, so it can import no others."""
 ALL_LAYERS = ("namespaces", "landlock", "seccomp")
 _BOOT = "import sys; sys.path.append({root!r}); from codedpo.sandbox.{module} import main; main()"

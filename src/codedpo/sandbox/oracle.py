@@ -14,7 +14,7 @@ import sys
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from codedpo.sandbox import child, isolation, seccomp, values, wire
+from codedpo.sandbox import child, isolation, literals, seccomp, values, wire
 
 _CAREFUL_BYTES = 1 << 16
 """A longer reply is read in a process of its own: it could be made to be slow to read."""
@@ -53,7 +53,7 @@ def expectation_of(
         return Expectation(True, _UNKNOWN, None, tolerance)
     if call and expected:
         try:
-            return Expectation(True, values.evaluate(expected), None, tolerance)
+            return Expectation(True, literals.evaluate(expected), None, tolerance)
         except ValueError:
             pass
     elif call and not code:

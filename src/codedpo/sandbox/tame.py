@@ -15,65 +15,23 @@ import inspect
 import re
 import sys
 import types
+from typing import Any
 
-_BUILTIN_NAMES = frozenset(
-    [
-        "abs",
-        "all",
-        "any",
-        "ascii",
-        "bin",
-        "bool",
-        "bytearray",
-        "bytes",
-        "callable",
-        "chr",
-        "complex",
-        "dict",
-        "divmod",
-        "enumerate",
-        "filter",
-        "float",
-        "frozenset",
-        "hash",
-        "hex",
-        "id",
-        "int",
-        "isinstance",
-        "issubclass",
-        "iter",
-        "len",
-        "list",
-        "map",
-        "max",
-        "min",
-        "next",
-        "oct",
-        "ord",
-        "pow",
-        "print",
-        "range",
-        "repr",
-        "reversed",
-        "round",
-        "set",
-        "slice",
-        "sorted",
-        "str",
-        "sum",
-        "tuple",
-        "type",
-        "zip",
-        "NotImplemented",
-        "Ellipsis",
-        "object",
-        "__name__",
-    ]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_BUILTIN_NAMES = _words(
+    "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter "
+    "float frozenset hash hex id int isinstance issubclass iter len list map max min next oct ord "
+    "pow print range repr reversed round set slice sorted str sum tuple type zip NotImplemented "
+    "Ellipsis object __name__"
 ) | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
 }
 _OTHER_BUILTINS = frozenset(vars(builtins)) - _BUILTIN_NAMES
-_VALUES = (
+_VALUES: tuple[Any, ...] = (
     "",
     b"",
     bytearray(),
@@ -106,85 +64,25 @@ _MODULES: dict[str, frozenset[str]] = {
     "math": _public("math"),
     "cmath": _public("cmath"),
     "itertools": _public("itertools"),
-    "heapq": frozenset(
-        ["heappush", "heappop", "heapify", "heapreplace", "heappushpop", "nlargest", "nsmallest", "merge"]
-    ),
-    "bisect": frozenset(["bisect", "bisect_left", "bisect_right", "insort", "insort_left", "insort_right"]),
+    "heapq": frozenset(_words("heappush heappop heapify heapreplace heappushpop nlargest nsmallest merge")),
+    "bisect": _words("bisect bisect_left bisect_right insort insort_left insort_right"),
     "functools": frozenset(["reduce", "lru_cache", "cache", "cmp_to_key", "cache_clear", "partial"]),
     "collections": frozenset(["Counter", "defaultdict", "OrderedDict", "deque", "abc"]),
     "collections.abc": frozenset(
         ["Callable", "Iterable", "Iterator", "Sequence", "Mapping", "Generator", "Hashable"]
     ),
     "string": frozenset(name for name in _public("string") if name.islower()),
-    "re": frozenset(
-        [
-            "compile",
-            "search",
-            "match",
-            "fullmatch",
-            "split",
-            "findall",
-            "finditer",
-            "sub",
-            "subn",
-            "escape",
-            "IGNORECASE",
-            "I",
-            "MULTILINE",
-            "M",
-            "DOTALL",
-            "S",
-            "ASCII",
-            "A",
-            "VERBOSE",
-            "X",
-            "UNICODE",
-            "U",
-            "Match",
-            "Pattern",
-        ]
+    "re": _words(
+        "compile search match fullmatch split findall finditer sub subn escape IGNORECASE I MULTILINE M "
+        "DOTALL S ASCII A VERBOSE X UNICODE U Match Pattern"
     ),
     "fractions": frozenset(("Fraction", "numerator", "denominator", "limit_denominator")),
     "copy": frozenset(("copy", "deepcopy")),
-    "typing": frozenset(
-        [
-            "Any",
-            "AnyStr",
-            "Callable",
-            "ClassVar",
-            "Collection",
-            "Container",
-            "Counter",
-            "DefaultDict",
-            "Deque",
-            "Dict",
-            "Final",
-            "FrozenSet",
-            "Generator",
-            "Generic",
-            "Hashable",
-            "Iterable",
-            "Iterator",
-            "List",
-            "Literal",
-            "Mapping",
-            "MutableMapping",
-            "MutableSequence",
-            "MutableSet",
-            "NoReturn",
-            "Optional",
-            "OrderedDict",
-            "Reversible",
-            "Sequence",
-            "Set",
-            "Sized",
-            "Text",
-            "Tuple",
-            "Type",
-            "TypeVar",
-            "Union",
-            "cast",
-        ]
+    "typing": _words(
+        "Any AnyStr Callable ClassVar Collection Container Counter DefaultDict Deque Dict Final "
+        "FrozenSet Generator Generic Hashable Iterable Iterator List Literal Mapping MutableMapping "
+        "MutableSequence MutableSet NoReturn Optional OrderedDict Reversible Sequence Set Sized Text "
+        "Tuple Type TypeVar Union cast"
     ),
     "__future__": frozenset(("annotations", "division", "print_function")),
 }
@@ -195,20 +93,10 @@ _KNOWN_VERSIONS = range(11, 14)
 """Minor versions of Python 3 whose instructions are known to be covered by the three tables below."""
 _REFUSED = bytes(
     dis.opmap[name]
-    for name in [
-        "STORE_ATTR",
-        "DELETE_ATTR",
-        "LOAD_BUILD_CLASS",
-        "IMPORT_STAR",
-        "MATCH_CLASS",
-        "LOAD_CLASSDEREF",
-        "LOAD_SUPER_ATTR",
-        "LOAD_LOCALS",
-        "LOAD_FROM_DICT_OR_GLOBALS",
-        "LOAD_FROM_DICT_OR_DEREF",
-        "GET_AWAITABLE",
-        "CALL_INTRINSIC_2",
-    ]
+    for name in _words(
+        "STORE_ATTR DELETE_ATTR LOAD_BUILD_CLASS IMPORT_STAR MATCH_CLASS LOAD_CLASSDEREF LOAD_SUPER_ATTR "
+        "LOAD_LOCALS LOAD_FROM_DICT_OR_GLOBALS LOAD_FROM_DICT_OR_DEREF GET_AWAITABLE CALL_INTRINSIC_2"
+    )
     if name in dis.opmap
 )
 _TAKES_ATTRIBUTE = tuple(dis.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in dis.opmap)

@@ -61,7 +61,7 @@ class Channel:
 
 
 def take_standard_channel() -> Channel:
-    """Move the channel from standard input and output to descriptors 3 and 4; both standard ones become ``/dev/null``."""
+    """Move the channel to descriptors 3 and 4; standard input and output become ``/dev/null``."""
     os.dup2(0, 3)
     os.dup2(1, 4)
     nothing = os.open(os.devnull, os.O_RDWR)

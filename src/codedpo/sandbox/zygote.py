@@ -311,10 +311,9 @@ class _Run:
         own: set[int] = set()
         while position < len(everyone):
             todo = everyone[position:]
-            runner = child.Runner
 
             def body(arena: Any, todo: Any = todo, first: int = first_test) -> None:
-                runner(arena, job.checks, seeds_random=False).run_group(todo, first)
+                child.Runner(arena, job.checks, seeds_random=False).run_group(todo, first)
 
             ending = self._zygote.spawn(job, body)
             flagged = self._zygote.take_flags(len(everyone))
