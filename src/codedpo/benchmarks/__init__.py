@@ -7,6 +7,10 @@ from codedpo.core.registry import load
 
 BENCHMARKS = {
     "humaneval": "codedpo.benchmarks.humaneval:HumanEval",
+    "humanevalplus": "codedpo.benchmarks.plus:HumanEvalPlus",
+    "mbpp": "codedpo.benchmarks.mbpp:Mbpp",
+    "mbpp_full": "codedpo.benchmarks.mbpp:MbppFull",
+    "mbppplus": "codedpo.benchmarks.plus:MbppPlus",
 }
 
 

@@ -3,13 +3,14 @@
 import ast
 
 from codedpo.sandbox.base import Check
+from codedpo.sandbox.literals import evaluate
 
 
 def is_literal(node: ast.expr) -> bool:
-    """Tell whether an expression is plain data, so that it can be evaluated without running anything."""
+    """Tell whether an expression is plain data, so that the sandbox can evaluate it without running it."""
     try:
-        ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        evaluate(ast.unparse(node))
+    except ValueError:
         return False
     return True
 

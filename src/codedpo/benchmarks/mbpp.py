@@ -1,0 +1,98 @@
+"""MBPP (Austin et al., arXiv 2108.07732): one-sentence tasks with three assertions each. CC-BY-4.0."""
+
+import ast
+import builtins
+import gzip
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codedpo.benchmarks.assertions import names_in, split
+from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.data import DataFile, find, read_json_lines
+from codedpo.sandbox.base import Check, Job, Limits
+
+_HOME = "google-research/google-research, folder mbpp"
+SANITIZED = DataFile(
+    "mbpp/sanitized-mbpp.json.gz", "26a853672473fde1408bfc7233eea86d5d21300a7f8bfba95af4d1f1dbf5709b", _HOME
+)
+FULL = DataFile(
+    "mbpp/mbpp.jsonl.gz", "29845b0dc86965fbbab7505194f48ab10913fb473fe1c8283672002d2cd7ee94", _HOME
+)
+LIMITS = Limits(cpu_seconds=3.0)
+
+
+class Mbpp:
+    """The 427 problems whose wording and tests were checked by hand."""
+
+    def __init__(self, data_folder: Path | str = "") -> None:
+        self._data_folder = data_folder
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems."""
+        with gzip.open(find(SANITIZED, self._data_folder), "rt", encoding="utf-8") as file:
+            return tuple(_problem("mbpp", row, row["prompt"], row["test_imports"]) for row in json.load(file))
+
+    def request(self, problem: Problem) -> str:
+        """Return the message of a chat model: the sentence and all assertions, as in the paper."""
+        tests = "\n".join(line for line in problem.test.splitlines() if line.startswith("assert"))
+        return (
+            "You are an expert Python programmer, and here is your task: "
+            f"{problem.prompt} Your code should pass these tests:\n\n{tests}\n\n"
+            "Answer with the whole program in one Markdown block."
+        )
+
+    def job(self, problem: Problem, codes: Sequence[str]) -> Job:
+        """Return the job; every published assertion is one check."""
+        return Job(problem.problem_id, tuple(codes), checks(problem), LIMITS)
+
+
+class MbppFull(Mbpp):
+    """All 974 problems, unchecked: what the training data has to be kept apart from."""
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems."""
+        rows = read_json_lines(find(FULL, self._data_folder))
+        return tuple(
+            _problem("mbpp_full", row, row["text"], row["test_setup_code"].splitlines()) for row in rows
+        )
+
+
+def _problem(benchmark: str, row: dict[str, Any], prompt: str, setup: list[str]) -> Problem:
+    code = row["code"].replace("\r\n", "\n")
+    return Problem(
+        benchmark=benchmark,
+        problem_id=f"Mbpp/{row['task_id']}",
+        prompt=prompt,
+        entry_point=entry_point_of(code, row["test_list"]),
+        canonical_solution=code,
+        test="\n".join([*setup, *(test.strip() for test in row["test_list"])]),
+    )
+
+
+def entry_point_of(code: str, tests: Sequence[str]) -> str:
+    """Return the function of ``code`` that the first test calls, empty where it calls none."""
+    defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+    calls = [node for node in ast.walk(ast.parse(tests[0].strip())) if isinstance(node, ast.Call)]
+    names = [node.func.id for node in calls if isinstance(node.func, ast.Name) and node.func.id in defined]
+    return names[0] if names else ""
+
+
+@cache
+def checks(problem: Problem) -> tuple[Check, ...]:
+    """Turn the assertions into checks; other statements (imports, set-up) come before each that runs whole."""
+    setup: list[ast.stmt] = []
+    found: list[Check] = []
+    for statement in ast.parse(problem.test).body:
+        if not isinstance(statement, ast.Assert):
+            setup.append(statement)
+            continue
+        allowed = set(dir(builtins))
+        check = split(statement, problem.entry_point, allowed) if problem.entry_point else None
+        if check is None:
+            needed = setup if names_in(statement) - allowed - {problem.entry_point} else []
+            check = Check(code="\n".join(ast.unparse(node) for node in [*needed, statement]))
+        found.append(check)
+    return tuple(found)

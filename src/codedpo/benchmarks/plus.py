@@ -1,0 +1,161 @@
+"""HumanEval+ and MBPP+ (Liu et al., arXiv 2305.01210; evalplus): the same tasks with some hundred inputs each.
+
+The expected value of an input is what the published canonical solution returns for it, in a child of its own
+(``Job.reference``). The rules by which an answer's value is compared are those of evalplus 0.3.1: equal, or
+floats within a tolerance; a few problems have oracles of their own.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codedpo.benchmarks import arguments
+from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.data import DataFile, find, read_json_lines
+from codedpo.benchmarks.humaneval import completion_request, program
+from codedpo.sandbox.base import Check, Job, Limits
+
+HUMANEVAL_PLUS = DataFile(
+    "humanevalplus/HumanEvalPlus.jsonl.gz",
+    "272720b90ac375502c8ed23cd791c2a93dfb22a911641a494da74a426c09f101",
+    "evalplus/humanevalplus_release, v0.1.10",
+)
+MBPP_PLUS = DataFile(
+    "mbppplus/MbppPlus.jsonl.gz",
+    "af43697e8791c4c149bdfd6b489d8b5412507551ac20e28a439f650b8225db63",
+    "evalplus/mbppplus_release, v0.2.0",
+)
+LIMITS = Limits(cpu_seconds=4.0, memory_mib=4096, timeouts_per_solution=1)
+"""evalplus: at least 4 s of wall time an input, 4 GiB; one input that takes longer decides."""
+FLOAT_TOLERANCE = 1e-6
+"""What evalplus allows from the first input on whose expected value is a float, or a list or tuple of floats."""
+FLOAT_VALUED = frozenset(
+    [f"HumanEval/{number}" for number in (20, 21, 34, 37, 42, 45, 47, 58, 71, 137)]
+    + [
+        f"Mbpp/{number}"
+        for number in (
+            *(14, 17, 65, 80, 93, 108, 126, 133, 145, 161, 171, 227, 234, 252, 257, 261, 264, 266, 267, 282),
+            *(287, 308, 309, 404, 422, 432, 441, 447, 458, 470, 572, 577, 579, 597, 606, 615, 618, 622, 623),
+            *(626, 721, 726, 728, 731, 743, 755, 767, 769, 796),
+        )
+    ]
+)
+"""Problems without a published tolerance whose canonical solution returns such a value for some input."""
+
+NOT_NONE = frozenset({"check_str", "text_match_three", "text_starta_endb"})
+"""MBPP+ functions whose value counts only as None or not (their canonical values are match objects)."""
+AS_SETS = frozenset(
+    {
+        "similar_elements",
+        "find_char_long",
+        "common_in_nested_lists",
+        "extract_singly",
+        "larg_nnum",
+        "intersection_array",
+        "find_dissimilar",
+        "Diff",
+    }
+)
+"""MBPP+ functions whose value is compared as a set."""
+
+
+class HumanEvalPlus:
+    """164 problems; the first ``len(problem.base_inputs)`` checks of a job are HumanEval's own inputs."""
+
+    name = "humanevalplus"
+    file = HUMANEVAL_PLUS
+
+    def __init__(self, data_folder: Path | str = "") -> None:
+        self._data_folder = data_folder
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the problems."""
+        return tuple(_problem(self.name, row) for row in read_json_lines(find(self.file, self._data_folder)))
+
+    def request(self, problem: Problem) -> str:
+        """Return the message of a chat model."""
+        return completion_request(problem)
+
+    def job(self, problem: Problem, codes: Sequence[str]) -> Job:
+        """Return the job: one check an input, base inputs first."""
+        programs = tuple(program(problem, code) for code in codes)
+        return Job(problem.problem_id, programs, checks(problem), LIMITS, problem.canonical_solution)
+
+
+class MbppPlus(HumanEvalPlus):
+    """378 problems; the first ``len(problem.base_inputs)`` checks of a job are MBPP's own inputs."""
+
+    name = "mbppplus"
+    file = MBPP_PLUS
+
+
+def _problem(benchmark: str, row: dict[str, Any]) -> Problem:
+    def texts(inputs: list[Any]) -> tuple[str, ...]:
+        restored = arguments.restore(row["task_id"], inputs)
+        return tuple(", ".join(map(arguments.expression, values)) for values in restored)
+
+    tolerance = float(row["atol"]) or (FLOAT_TOLERANCE if row["task_id"] in FLOAT_VALUED else 0.0)
+    return Problem(
+        benchmark=benchmark,
+        problem_id=row["task_id"],
+        prompt=row["prompt"],
+        entry_point=row["entry_point"],
+        canonical_solution=row["prompt"] + row["canonical_solution"],
+        test="",
+        base_inputs=texts(row["base_input"]),
+        plus_inputs=texts(row["plus_input"] or []),
+        absolute_tolerance=tolerance,
+    )
+
+
+@cache
+def checks(problem: Problem) -> tuple[Check, ...]:
+    """Return one check an input, base inputs first."""
+    return tuple(_checks(problem))
+
+
+def _checks(problem: Problem) -> Iterator[Check]:
+    name, tolerance = problem.entry_point, problem.absolute_tolerance
+    for values in problem.base_inputs + problem.plus_inputs:
+        call = f"{name}({values})"
+        if problem.benchmark == "humanevalplus" and name == "find_zero":
+            value = f"(lambda xs, x: abs(sum(c * float(x) ** i for i, c in enumerate(xs))))({values}, {call})"
+            yield Check(call=value, expected="0.0", tolerance=tolerance)
+        elif problem.benchmark != "mbppplus":
+            yield Check(call=call, tolerance=tolerance)
+        elif name == "are_equivalent":  # any value counts, only an exception fails
+            yield Check(call=f"({call}, 0)[1]", expected="0")
+        elif name in _ALTERNATIVES:
+            yield Check(code=_either(problem, values, _ALTERNATIVES[name]))
+        elif name in AS_SETS:
+            yield Check(call=f"set({call})", tolerance=tolerance)
+        elif name in NOT_NONE:
+            yield Check(
+                call=f"(lambda value: value if isinstance(value, bool) else value is not None)({call})"
+            )
+        else:
+            yield Check(call=call, tolerance=tolerance)
+
+
+_ALTERNATIVES = {
+    "sum_div": "lambda number: 0",
+    "surface_Area": (
+        "lambda base, height: round(base**2 + 4 * (base * ((base / 2) ** 2 + height**2) ** 0.5) / 2)"
+    ),
+    "digit_distance_nums": (
+        "lambda one, two: sum(abs(int(a) - int(b)) for a, b in zip(str(one).zfill(len(str(two))), "
+        "str(two).zfill(len(str(one)))))"
+    ),
+}
+"""MBPP+ functions with a second right value, by another reading of the task: its formula."""
+
+
+def _either(problem: Problem, values: str, alternative: str) -> str:
+    """Return a check that takes the canonical value or the alternative; it runs beside the answer."""
+    return (
+        "reference = {}\n"
+        f"exec({problem.canonical_solution!r}, reference)\n"
+        f"value = {problem.entry_point}({values})\n"
+        f"assert value in (reference[{problem.entry_point!r}]({values}), ({alternative})({values}))"
+    )
