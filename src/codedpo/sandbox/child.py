@@ -69,7 +69,8 @@ def _error_name(error: BaseException) -> bytes:
     return name.encode("utf-8", "replace")[:80]
 
 
-def _namespace(name: str) -> dict[str, Any]:
+def new_namespace(name: str) -> dict[str, Any]:
+    """Return the namespace of a fresh module, which ``sys.modules`` then knows."""
     module = types.ModuleType(name)
     sys.modules[name] = module
     return vars(module)
@@ -88,7 +89,7 @@ class Runner:
         self._record = Recorder(arena)
         self._checks = checks
         self._codes: list[types.CodeType | None] = [None] * len(checks)
-        self._seed = _seeder() if seeds_random else None
+        self._seed = seeder() if seeds_random else None
         self._clock: Callable[[], int] = time.process_time_ns
         self._alone = False
 
@@ -139,7 +140,7 @@ class Runner:
             MemoryError: only where solutions share this child; the caller has it run again, alone.
         """
         record, clock, codes = self._record, self._clock, self._codes
-        namespace = _namespace("solution")
+        namespace = new_namespace("solution")
         if self._seed:
             self._seed()
         start = clock()
@@ -193,7 +194,7 @@ class Runner:
         return code
 
 
-def _seeder() -> Callable[[], None]:
+def seeder() -> Callable[[], None]:
     """Return a function that seeds the random generators that are loaded."""
     random: Any = sys.modules.get("random")
     numpy_random: Any = sys.modules.get("numpy.random")
@@ -214,7 +215,7 @@ def run_program(arena: Any, solution: int, test: int, source: str) -> None:
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     start = clock()
     try:
-        exec(compile(source, "<solution>", "exec", dont_inherit=True), _namespace("__main__"))
+        exec(compile(source, "<solution>", "exec", dont_inherit=True), new_namespace("__main__"))
         kind, content = OUTPUT, b""
     except SystemExit as error:
         kind, content = (OUTPUT, b"") if error.code in (None, 0) else (ERROR, b"SystemExit")

@@ -28,6 +28,10 @@ CellRow = tuple[str, str, str, int, bool]
 """Outcome, error type, value digest, CPU nanoseconds, whether the split oracle decided."""
 
 
+Chunk = tuple[int, int, bytes]
+"""First solution, end, and the records that a child wrote about solutions between them."""
+
+
 class Expectation(NamedTuple):
     """What one test wants: a value, an output, or, where ``split`` is false, nothing but that its code passes."""
 
@@ -90,7 +94,7 @@ class Judge:
         self._known: dict[tuple[int, bytes], tuple[str, str, str]] = {}
 
     def cells(
-        self, solutions: int, records: list[bytes], events: list[tuple[int, int, str, int]]
+        self, solutions: int, records: list[Chunk], events: list[tuple[int, int, str, int]]
     ) -> list[list[CellRow]]:
         """Return ``cells[solution][test]``. What no record or event tells was not run."""
         splits = [expectation.split for expectation in self._expectations]
@@ -98,10 +102,10 @@ class Judge:
         table: list[list[CellRow]] = [
             [("not_run", "", "", 0, split) for split in splits] for _ in range(solutions)
         ]
-        for chunk in records:
+        for first, end, chunk in records:
             for solution, test, kind, cpu_ns, content in _records(chunk):
-                if solution >= solutions:
-                    continue
+                if not first <= solution < end:
+                    continue  # A child speaks for the solutions that it was given, for no other.
                 if kind == child.NOT_LOADED:
                     table[solution] = [("not_loaded", _text(content), "", 0, split) for split in splits]
                 elif test < tests:
@@ -208,18 +212,25 @@ class Oracle:
         records, events, peaks = self._ask(solutions, sources, stdin, rest)
         return Judge(expectations, cpu_seconds).cells(len(solutions), records, events), peaks
 
+    def time(self, request: Any) -> Any:
+        """Pass a timing job on; return its samples."""
+        return self._exchange("time", request)
+
     def _ask(self, solutions: list[str], sources: Any, stdin: Any, rest: tuple[Any, ...]) -> Any:
-        self._zygote.send((solutions, sources, stdin, *rest))
+        return self._exchange("run", (solutions, sources, stdin, *rest))
+
+    def _exchange(self, kind: str, request: Any) -> Any:
+        self._zygote.send((kind, request))
         reply = self._zygote.receive()
         if reply is None:
             raise EOFError("the zygote ended")
         return reply
 
 
-def _with_reference(expectations: list[Expectation], records: list[bytes]) -> list[Expectation]:
+def _with_reference(expectations: list[Expectation], records: list[Chunk]) -> list[Expectation]:
     """Fill in what the reference returned; a test on which it returned nothing can be passed by nobody."""
     returned: dict[int, Any] = {}
-    for chunk in records:
+    for _, _, chunk in records:
         for _, test, kind, _, content in _records(chunk):
             if kind == child.VALUE:
                 with contextlib.suppress(values.OpaqueError):
@@ -284,6 +295,7 @@ def main() -> None:
         if request is None:
             return
         try:
-            caller.send(oracle.run(request))
+            kind, work = request
+            caller.send(oracle.time(work) if kind == "time" else oracle.run(work))
         except (EOFError, struct.error, values.OpaqueError, BrokenPipeError):
             return

@@ -1,0 +1,161 @@
+"""Times solutions against each other: one locked child each, all alive, asked in turn for one sample.
+
+A child reads its own CPU clock around the sample. The zygote reads the child's clock from outside, before and
+after, so a child that claims less than it used is found out. Standard library only.
+"""
+
+import gc
+import os
+import select
+import signal
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from codedpo.sandbox import child
+from codedpo.sandbox.forker import Bounds, Forker, cpu_clock
+
+_SAMPLE = struct.Struct("=Qq")
+"""CPU nanoseconds and number of passes; passes below 0: the solution failed."""
+_INLET, _OUTLET = 3, 4
+_SLACK_NS = 300_000
+"""What a child may use outside its sample: waking up, reading the command, writing the result."""
+_POLL_SECONDS = 0.05
+_MOST_PASSES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimingWork:
+    """A timing job as the oracle sends it."""
+
+    solutions: list[str]
+    calls: list[str]
+    sample_ns: int
+    repeats: int
+    cpu_seconds: float
+    wall_factor: float
+    memory_mib: int
+    threads: int
+    output_kib: int
+
+
+class _Runner:
+    """The zygote's side of one timed child."""
+
+    def __init__(self, forker: Forker, work: TimingWork, source: str) -> None:
+        inlet, self._command = os.pipe()
+        self._result, outlet = os.pipe()
+        # One sample passes over all calls, and may be looped to last long enough.
+        self._limit_ns = int((work.cpu_seconds * len(work.calls) + work.sample_ns * 1e-9 * 4) * 1e9)
+        self._sleep_limit = work.cpu_seconds * len(work.calls) * work.wall_factor
+        steps = len(work.calls) * (work.repeats + 3) + 1
+        bounds = Bounds(
+            work.cpu_seconds, work.wall_factor, work.memory_mib, work.threads, work.output_kib, steps * 2
+        )
+        body = partial(_serve, source, work.calls, work.sample_ns)
+        self._pid = forker.fork(bounds, body, (inlet, outlet), (_INLET, _OUTLET))
+        os.close(inlet)
+        os.close(outlet)
+
+    def sample(self) -> float:
+        """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long."""
+        clock = cpu_clock(self._pid)
+        try:
+            before = time.clock_gettime_ns(clock)
+            os.write(self._command, b"s")
+            if not self._wait(clock, before):
+                return 0.0
+            reply = os.read(self._result, _SAMPLE.size)
+            outside = time.clock_gettime_ns(clock) - before
+        except OSError:
+            return 0.0
+        if len(reply) != _SAMPLE.size:
+            return 0.0
+        inside, passes = _SAMPLE.unpack(reply)
+        if not 0 < passes <= _MOST_PASSES:
+            return 0.0
+        return float(max(inside, outside - _SLACK_NS, 1) / passes)
+
+    def _wait(self, clock: int, before: int) -> bool:
+        slept, seen = 0.0, before
+        while not select.select([self._result], [], [], _POLL_SECONDS)[0]:
+            now = time.clock_gettime_ns(clock)
+            slept += _POLL_SECONDS if now - seen < _POLL_SECONDS * 1e9 * 0.05 else 0.0
+            seen = now
+            if now - before > self._limit_ns or slept > self._sleep_limit:
+                return False
+        return True
+
+    def close(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._command)
+        os.close(self._result)
+
+
+def run(forker: Forker, work: TimingWork) -> list[list[float]]:
+    """Return ``samples[solution][repeat]``, in ns of one pass; empty where a solution did not finish.
+
+    The order within a round alternates, so that a drift of the machine meets every solution alike.
+    """
+    samples: list[list[float]] = [[] for _ in work.solutions]
+    runners: list[_Runner] = []
+    try:
+        runners.extend(_Runner(forker, work, source) for source in work.solutions)
+        # The first sample warms up and finds the number of passes.
+        alive = [index for index, runner in enumerate(runners) if runner.sample()]
+        for repeat in range(work.repeats):
+            for index in reversed(alive) if repeat % 2 else alive:
+                spent = runners[index].sample()
+                if spent:
+                    samples[index].append(spent)
+    finally:
+        for runner in runners:
+            runner.close()
+    return [of_one if len(of_one) == work.repeats else [] for of_one in samples]
+
+
+def _serve(source: str, calls: list[str], sample_ns: int) -> None:
+    """The child's side: load, then answer every command with one sample."""
+    body = "".join(f" (\n{call}\n)\n" for call in calls)
+    namespace = child.new_namespace("solution")
+    passes = 0
+    try:
+        exec(compile(source, "<solution>", "exec", dont_inherit=True), namespace)  # noqa: S102
+        scratch: dict[str, object] = {}
+        exec(compile(f"def one_pass():\n{body}", "<calls>", "exec", dont_inherit=True), namespace, scratch)  # noqa: S102
+        one_pass = scratch["one_pass"]
+        assert callable(one_pass)
+        seed = child.seeder() if "random" in source or "random" in body else None
+        clock = time.process_time_ns
+        gc.freeze()
+        while os.read(_INLET, 1):
+            passes = passes or _passes_for(one_pass, sample_ns)
+            if seed:
+                seed()
+            gc.collect()
+            start = clock()
+            for _ in range(passes):
+                one_pass()
+            spent = clock() - start
+            os.write(_OUTLET, _SAMPLE.pack(spent, passes))
+    except BaseException:
+        os.write(_OUTLET, _SAMPLE.pack(0, -1))
+    sys.modules.clear()
+
+
+def _passes_for(one_pass: "object", sample_ns: int) -> int:
+    """Double the number of passes until one sample lasts long enough."""
+    assert callable(one_pass)
+    passes = 1
+    while passes < _MOST_PASSES:
+        start = time.process_time_ns()
+        for _ in range(passes):
+            one_pass()
+        spent = time.process_time_ns() - start
+        if spent >= sample_ns:
+            break
+        passes = min(passes * 2, max(passes + 1, int(passes * sample_ns * 1.2 / max(spent, 1))))
+    return passes
