@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 WIDTH = 360
 HEIGHT = 200
@@ -185,7 +186,7 @@ def histogram(
     x_axis = Axis(edges[0], edges[-1], LEFT, WIDTH - RIGHT)
     y_axis = Axis(0, max(*counts, 1) * 1.04, HEIGHT - BOTTOM, TOP + 6)
     body = _frame(x_axis, y_axis, x_label, "")
-    for left, right, count in zip(edges, edges[1:], counts, strict=True):
+    for (left, right), count in zip(pairwise(edges), counts, strict=True):
         x, top = x_axis.at(left) + 0.75, y_axis.at(count)
         title = f"<title>{number(left)} to {number(right)}: {count:,}</title>"
         body.append(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from codedpo.report.summary import duration
 
 MOST_POINTS = 200
 """Points of one line; longer series are thinned evenly, and the page says so."""
+SMALLEST_CHANGE = 1e-6
+"""Changes of a score below this are drawn at it: no order depends on them."""
 SCRIPTS = ("base.js", "matrix.js", "pairs.js", "charts.js")
 
 
@@ -83,8 +86,7 @@ def render(content: Content) -> str:
         convergence_figures=convergence_figures(tables.convergence(content.convergence)),
         training_figures=_training(content.training_steps),
         result_figures=result_figures(content.metrics),
-        metrics=content.metrics,
-        title_of=results.title_of,
+        result_rows=results.result_rows(content.metrics),
         outcomes=results.outcome_counts(content.samples),
         changed=results.changed_problems(content.samples),
         browse=content.browse,
@@ -178,7 +180,7 @@ def score_figures(content: Content) -> list[Figure]:
         label = f"{title}: {values.size:,} values, median {np.median(values):.2f}"
         rows = [
             [f"{number(low)} to {number(high)}", f"{count:,}"]
-            for low, high, count in zip(edges, edges[1:], counts, strict=True)
+            for (low, high), count in zip(pairwise(edges), counts, strict=True)
         ]
         svg = figures.histogram(edges, counts, label, x_label=x_label, tone=tone)
         note = f"{values.size:,} values, median {np.median(values):.2f}"
@@ -190,11 +192,13 @@ def convergence_figures(rows: list[dict[str, float]]) -> list[Figure]:
     """Draw how far each iteration moves the scores, and how many orders it changes."""
     if not rows:
         return []
-    floor = min(
-        (row[key] for row in rows for key in ("low", "median", "high") if row[key] > 0), default=1e-12
+    band = [
+        (row["iteration"], max(row["low"], SMALLEST_CHANGE), max(row["high"], SMALLEST_CHANGE))
+        for row in rows
+    ]
+    median = Series(
+        "median over tasks", [(row["iteration"], max(row["median"], SMALLEST_CHANGE)) for row in rows]
     )
-    band = [(row["iteration"], max(row["low"], floor), max(row["high"], floor)) for row in rows]
-    median = Series("median over tasks", [(row["iteration"], max(row["median"], floor)) for row in rows])
     moved = Series(
         "solution pairs that change places, mean", [(row["iteration"], row["order_changes"]) for row in rows]
     )
@@ -212,7 +216,7 @@ def convergence_figures(rows: list[dict[str, float]]) -> list[Figure]:
             change,
             [median],
             x_name="iteration",
-            note="band: 10% to 90% of tasks",
+            note="band: 10% to 90% of tasks, from 1e−6",
         ),
         _figure("Changes of order", order, [moved], x_name="iteration"),
     ]

@@ -9,7 +9,7 @@ from codedpo.report.figures import Interval
 
 MAIN_METRIC = "pass@1"
 P_VALUE = "mcnemar_p"
-TONES = {"before": "rejected", "after": "chosen", "difference": "main"}
+TONES = {"before": "before"}
 
 
 def _points(value: float) -> str:
@@ -61,6 +61,27 @@ def intervals_of(metrics: Sequence[Metric], *, difference: bool) -> list[Interva
             Interval(label, 100 * row.value, 100 * row.low, 100 * row.high, TONES.get(row.model, "main"))
         )
     return rows
+
+
+def result_rows(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Return one row for each benchmark and figure: both models and their difference side by side."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    p_values = {row.benchmark: row for row in metrics if row.name == P_VALUE}
+    for metric in metrics:
+        if metric.name == P_VALUE:
+            continue
+        row = rows.setdefault(
+            (metric.benchmark, metric.name),
+            {
+                "benchmark": title_of(metric.benchmark),
+                "figure": metric.name,
+                "count": metric.count,
+                **dict.fromkeys(("before", "after", "difference")),
+                "p": p_values.get(metric.benchmark) if metric.name == MAIN_METRIC else None,
+            },
+        )
+        row[metric.model] = metric
+    return list(rows.values())
 
 
 def changed_problems(samples: Sequence[Sample]) -> list[dict[str, Any]]:

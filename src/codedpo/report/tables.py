@@ -1,7 +1,7 @@
 """Tables of a run -> plain numbers for its figures. Pure functions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,14 @@ PRODUCTS = {
     "tasks": ("tasks",),
     "candidates": ("solutions", "tests"),
     "executions": ("executions",),
+    "rankings": ("solution_scores", "test_scores"),
     "pairs": ("pairs",),
     "training": ("training_steps",),
     "evaluation": ("samples",),
 }
 """The tables whose rows a stage is there to make; its drops are rows that would have been theirs."""
+HIDDEN_COUNTERS = ("_tokens", "new_replies", "cached_replies")
+"""Counters that the table of costs shows."""
 BINS = 20
 
 
@@ -52,7 +55,9 @@ class CostRow:
     cached_replies: int
 
 
-TOKENS = ("prompt_tokens", "completion_tokens", "cached_replies")
+def _counted(counters: Mapping[str, float], name: str) -> int:
+    """Add up what was newly asked and what the cache held."""
+    return int(sum(value for key, value in counters.items() if key.endswith(name)))
 
 
 def funnel(stages: Iterable[StageState]) -> list[FunnelRow]:
@@ -66,7 +71,11 @@ def funnel(stages: Iterable[StageState]) -> list[FunnelRow]:
         made = {name: summary.rows.get(name, 0) for name in products}
         dropped = dict(sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0])))
         total = sum(made.values()) + sum(dropped.values())
-        notes = {name: value for name, value in summary.counters.items() if name not in TOKENS and value}
+        notes = {
+            name: value
+            for name, value in summary.counters.items()
+            if value and not name.endswith(HIDDEN_COUNTERS)
+        }
         rows.append(
             FunnelRow(
                 stage=state.name,
@@ -84,10 +93,12 @@ def costs(stages: Iterable[StageState]) -> list[CostRow]:
     """Return CPU time, wall time and tokens of every finished stage."""
     return [
         CostRow(
-            state.name,
-            state.summary.cpu_seconds,
-            state.summary.wall_seconds,
-            *(int(state.summary.counters.get(name, 0)) for name in TOKENS),
+            stage=state.name,
+            cpu_seconds=state.summary.cpu_seconds,
+            wall_seconds=state.summary.wall_seconds,
+            prompt_tokens=_counted(state.summary.counters, "prompt_tokens"),
+            completion_tokens=_counted(state.summary.counters, "completion_tokens"),
+            cached_replies=_counted(state.summary.counters, "cached_replies"),
         )
         for state in stages
         if state.summary is not None
@@ -220,7 +231,7 @@ CURVES = (
     ("Reward margin", {"rewards/margins": "main"}),
     ("Share of pairs with the chosen side ahead", {"rewards/accuracies": "main"}),
 )
-PROBE_TONES = ("chosen", "rejected", "third", "fourth")
+PROBE_TONES = {"right": "chosen", "wrong": "rejected", "fast": "third", "slow": "fourth"}
 
 
 def training_panels(steps: Sequence[TrainingStep]) -> tuple[list[Panel], list[Panel]]:
@@ -242,8 +253,8 @@ def training_panels(steps: Sequence[TrainingStep]) -> tuple[list[Panel], list[Pa
     if probes:
         lines = [
             line
-            for position, name in enumerate(probes)
-            for line in _lines(name, series[name], PROBE_TONES[position % len(PROBE_TONES)])
+            for name in probes
+            for line in _lines(name, series[name], PROBE_TONES.get(name.removeprefix("probe/"), "main"))
         ]
         main.append(Panel("Probe: mean log-probability of held-out solutions", lines))
     shown = {name for _, names in CURVES for name in names} | set(probes)

@@ -12,17 +12,26 @@ function element(name, attributes = {}, ...children) {
 const TOKENS = /("""[\s\S]*?(?:"""|$)|'''[\s\S]*?(?:'''|$)|"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)|(#.*)|\b(False|None|True|and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|lambda|nonlocal|not|or|pass|raise|return|try|while|with|yield)\b|\b(\d[\d_.]*(?:e[+-]?\d+)?)\b/g;
 const TOKEN_CLASSES = ["s", "c", "k", "d"];
 
-/* Python code as nodes with coloured strings, comments, keywords and numbers. */
-function highlighted(code) {
-  const nodes = document.createDocumentFragment();
+/* The lines of Python code as nodes with coloured strings, comments, keywords and numbers. */
+function highlightedLines(code) {
+  const lines = [document.createDocumentFragment()];
+  const add = (text, kind) => text.split("\n").forEach((piece, index) => {
+    if (index) lines.push(document.createDocumentFragment());
+    if (piece) lines.at(-1).append(kind ? element("span", { class: kind }, piece) : piece);
+  });
   let end = 0;
   for (const match of code.matchAll(TOKENS)) {
-    nodes.append(code.slice(end, match.index));
-    const kind = TOKEN_CLASSES[match.slice(1).findIndex((group) => group !== undefined)];
-    nodes.append(element("span", { class: kind }, match[0]));
+    add(code.slice(end, match.index));
+    add(match[0], TOKEN_CLASSES[match.slice(1).findIndex((group) => group !== undefined)]);
     end = match.index + match[0].length;
   }
-  nodes.append(code.slice(end));
+  add(code.slice(end));
+  return lines;
+}
+
+function highlighted(code) {
+  const nodes = document.createDocumentFragment();
+  highlightedLines(code).forEach((line, index) => nodes.append(index ? "\n" : "", line));
   return nodes;
 }
 
@@ -64,7 +73,11 @@ function microseconds(nanoseconds) {
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       for (const [id, link] of links) {
-        if (id === entry.target.id) link.setAttribute("aria-current", "true");
+        if (id === entry.target.id) {
+          link.setAttribute("aria-current", "true");
+          const nav = link.closest("nav");
+          nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.clientWidth) / 2;
+        }
         else link.removeAttribute("aria-current");
       }
     }

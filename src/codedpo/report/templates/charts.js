@@ -1,9 +1,9 @@
 /* Reading a line chart: the values at the pointer, taken from the table of numbers below it. */
 document.querySelectorAll(".figure:has(svg[data-x])").forEach((figure) => {
-  const svg = figure.querySelector("svg");
+  const svg = figure.querySelector("svg.chart");
   const cursor = svg.querySelector(".cursor");
   const [low, high, left, right] = svg.dataset.x.split(" ").map(Number);
-  const plain = (text) => Number(text.replace(/,/g, "").replace("−", "-"));
+  const plain = (text) => Number(text.replace(/,/g, "").replaceAll("−", "-"));
   const rows = [...figure.querySelectorAll("tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent));
   const outputs = [...figure.querySelectorAll("output")];
   svg.addEventListener("pointermove", (event) => {

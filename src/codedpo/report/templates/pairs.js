@@ -17,32 +17,31 @@ function aligned(left, right) {
   return steps;
 }
 
-/* Join runs of lines that only one side has into rows where both sides changed. */
+/* Line numbers side by side, [left, right, changed]: runs of lines that only one side has are put next to each other. */
 function rowsOf(left, right) {
   const rows = [];
   let [ours, theirs] = [[], []];
   const flush = () => {
-    for (let k = 0; k < Math.max(ours.length, theirs.length); k++)
-      rows.push({ left: ours[k], right: theirs[k], changed: true });
+    for (let k = 0; k < Math.max(ours.length, theirs.length); k++) rows.push([ours[k], theirs[k], true]);
     [ours, theirs] = [[], []];
   };
   for (const [i, j] of aligned(left, right)) {
-    if (i >= 0 && j >= 0) { flush(); rows.push({ left: left[i], right: right[j], changed: false }); }
-    else if (i >= 0) ours.push(left[i]);
-    else theirs.push(right[j]);
+    if (i >= 0 && j >= 0) { flush(); rows.push([i, j, false]); }
+    else if (i >= 0) ours.push(i);
+    else theirs.push(j);
   }
   flush();
   return rows;
 }
 
-/* One line with the words marked that the other line does not have; plain where the lines have little in common. */
+/* One line with the words marked that the other line does not have; null where they have little in common. */
 function marked(line, other) {
-  if (other === undefined) return highlighted(line);
+  if (other === undefined) return null;
   const words = (text) => text.match(/\w+|\s+|[^\w\s]/g) || [];
   const [own, theirs] = [words(line), words(other)];
   const steps = aligned(own, theirs);
   const common = steps.filter(([i, j]) => i >= 0 && j >= 0 && own[i].trim()).length;
-  if (common < 0.4 * own.filter((word) => word.trim()).length) return highlighted(line);
+  if (common < 0.4 * own.filter((word) => word.trim()).length) return null;
   const nodes = document.createDocumentFragment();
   for (const [i, j] of steps) {
     if (i < 0) continue;
@@ -96,13 +95,18 @@ if (data.pairs.length) {
       ? `${decimals(pair.ratio)} times the CPU time (at least ${decimals(pair.low)} at 95%)`
       : `scores ${decimals(pair.scores[0])} and ${decimals(pair.scores[1])}`;
     find("speed").replaceChildren(...(fast && chosen.ns && rejected.ns ? [speedStrip(chosen.ns, rejected.ns)] : []));
-    const rows = rowsOf(chosen.code.trim().split("\n"), rejected.code.trim().split("\n"));
-    [["chosen", "left", "right", chosen, 0], ["rejected", "right", "left", rejected, 1]].forEach(([side, own, other, solution, index]) => {
+    const codes = [chosen.code.trim(), rejected.code.trim()];
+    const lines = codes.map((code) => code.split("\n"));
+    const rows = rowsOf(...lines);
+    [["chosen", chosen], ["rejected", rejected]].forEach(([side, solution], index) => {
+      const coloured = highlightedLines(codes[index]);
       const article = root.querySelector(`.side.${side}`);
       article.querySelector("[data-about]").textContent = fast ? `${shortId(solution.id)}, ${microseconds(pair.ns[index])}` : `${shortId(solution.id)}, score ${decimals(pair.scores[index])}`;
       article.querySelector(".diff").replaceChildren(...rows.map((row) => {
-        if (row[own] === undefined) return element("div", { class: "filler", "aria-hidden": "true" });
-        return element("div", { class: row.changed ? "changed" : null }, row.changed ? marked(row[own], row[other]) : highlighted(row[own]));
+        const [own, other] = [row[index], row[1 - index]];
+        if (own === undefined) return element("div", { class: "filler", "aria-hidden": "true" });
+        const words = row[2] && marked(lines[index][own], lines[1 - index][other]);
+        return element("div", { class: row[2] ? "changed" : null }, words || coloured[own]);
       }));
     });
   };
