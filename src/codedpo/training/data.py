@@ -1,0 +1,86 @@
+"""Pairs to the rows that each trainer reads, after the checks that trainers do not make."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from codedpo.core.config import TrainingConfig
+from codedpo.core.records import Pair, Reject
+from codedpo.core.rng import stream
+from codedpo.llm.token_checks import Tokenize, pair_problem, tokenize_pair
+
+TrainingRow = dict[str, Any]
+
+
+def select(pairs: Iterable[Pair], config: TrainingConfig, seed: int) -> list[Pair]:
+    """Keep the kinds asked for, and of the training split a seeded sample of ``most_pairs``; validation stays."""
+    wanted = [pair for pair in pairs if pair.kind in config.kinds]
+    train = [pair for pair in wanted if pair.split == "train"]
+    if config.most_pairs and len(train) > config.most_pairs:
+        kept = stream(seed, "training", "most_pairs").choice(len(train), config.most_pairs, replace=False)
+        train = [train[index] for index in sorted(kept)]
+    return train + [pair for pair in wanted if pair.split == "validation"]
+
+
+def check_pairs(
+    pairs: Iterable[Pair], tokenize: Tokenize, max_length: int, end_tokens: Collection[int]
+) -> tuple[list[Pair], list[Reject]]:
+    """Sort pairs into those that can be trained on and those that cannot, each with its reason."""
+    kept, rejects = [], []
+    for pair in pairs:
+        tokens = tokenize_pair(tokenize, pair.prompt, pair.chosen, pair.rejected)
+        problem = pair_problem(tokens, max_length, end_tokens)
+        if problem is None:
+            kept.append(pair)
+        else:
+            rejects.append(Reject(pair.pair_id, problem.reason, problem.detail))
+    return kept, rejects
+
+
+def _user(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def _assistant(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def preference_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
+    """Return TRL's preference form: an explicit prompt, never with the chat template applied."""
+    del seed
+    return [
+        {
+            "prompt": _user(pair.prompt),
+            "chosen": _assistant(pair.chosen),
+            "rejected": _assistant(pair.rejected),
+        }
+        for pair in pairs
+    ]
+
+
+def unpaired_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
+    """Return TRL's unpaired form: every answer with a label, in a seeded order.
+
+    KTO estimates its KL term from prompts joined to the answer of the row before. Side by side, the two answers
+    of one pair would give that answer to its own prompt, so the order is mixed.
+    """
+    rows = [
+        {"prompt": _user(pair.prompt), "completion": _assistant(answer), "label": label}
+        for pair in pairs
+        for answer, label in ((pair.chosen, True), (pair.rejected, False))
+    ]
+    order = stream(seed, "training", "unpaired").permutation(len(rows))
+    return [rows[index] for index in order]
+
+
+def chosen_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
+    """Return TRL's prompt-completion form with the chosen answers, each prompt and answer once."""
+    del seed
+    unique: Mapping[tuple[str, str], Pair] = {(pair.prompt, pair.chosen): pair for pair in pairs}
+    return [{"prompt": _user(pair.prompt), "completion": _assistant(pair.chosen)} for pair in unique.values()]
+
+
+VIEWS: Mapping[str, Callable[[Sequence[Pair], int], list[TrainingRow]]] = {
+    "dpo": preference_rows,
+    "kto": unpaired_rows,
+    "sft": chosen_rows,
+}

@@ -1,0 +1,108 @@
+"""Stage 7: train the model on the pairs and leave merged weights, an adapter and the curves of the training."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from codedpo.context import StageContext
+from codedpo.core import errors
+from codedpo.core.errors import BackendError, CodedpoError
+from codedpo.core.records import Pair, Reject, TrainingStep
+from codedpo.core.tables import read_rows, write_atomically, write_rows
+from codedpo.llm.weights import hf_folder
+from codedpo.training.worker import JOB, LOG, PAIRS, REJECTS, STEPS
+
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def _write_job(context: StageContext, folder: Path) -> None:
+    from codedpo.training.job import Job
+
+    weights = context.services.weights
+    base = hf_folder(weights)
+    job = Job(
+        str(base.resolve()),
+        weights.name,
+        str(folder.resolve()),
+        context.config.training,
+        context.config.seed,
+        context.config.resources.device,
+    )
+    write_atomically(folder / JOB, job.to_json().encode())
+    write_rows(folder / PAIRS, Pair, context.read(Pair))
+
+
+def _events(folder: Path) -> Iterator[dict[str, Any]]:
+    """Run the training process and yield what it tells.
+
+    Raises:
+        BackendError: it ended without a result.
+    """
+    command = [sys.executable, "-m", "codedpo.training.worker", str(folder)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=os.environ | ENVIRONMENT) as process:
+        assert process.stdout
+        for line in process.stdout:
+            yield json.loads(line)
+        code = process.wait()
+    log = folder / LOG
+    if code == -9:
+        raise BackendError(
+            "training was killed, most likely because memory ran out; lower training.batch_size or training.max_length."
+        )
+    if code != 0:
+        raise BackendError(f"training ended with exit code {code}; the end of {log} says why.")
+
+
+def _follow(context: StageContext, folder: Path) -> dict[str, Any]:
+    """Show the progress of the training process and return its closing words."""
+    result: dict[str, Any] = {}
+    with ExitStack() as stack:
+        advance = None
+        for event in _events(folder):
+            if "progress" in event:
+                stack.pop_all().close()
+                bar = context.voice.progress(event["progress"], event["total"], event["done"])
+                advance = stack.enter_context(bar)
+            elif "advance" in event:
+                assert advance
+                advance(event["advance"])
+            elif "error" in event:
+                kind: type[CodedpoError] = getattr(errors, event["error"])
+                raise kind(event["text"])
+            else:
+                result = event
+    return result
+
+
+def run(context: StageContext) -> None:
+    """Train on all pairs at once, in a child process.
+
+    Raises:
+        DataError: no pair is fit for training.
+        BackendError: the training packages are missing, or training broke off.
+    """
+    folder = context.folder.path
+    for part in context.parts([0], whole=True):
+        _write_job(context, folder)
+        result = _follow(context, folder)
+        for note in result["notes"]:
+            context.voice.say(f"  {note}")
+        for name, value in result["counters"].items():
+            part.count(name, value)
+        steps = read_rows([folder / STEPS], TrainingStep)
+        part.write({TrainingStep: steps}, read_rows([folder / REJECTS], Reject))
+        for name in (JOB, PAIRS, STEPS, REJECTS):
+            (folder / name).unlink()
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)

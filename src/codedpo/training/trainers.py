@@ -1,0 +1,177 @@
+"""One table: method -> TRL's trainer, its config, and the options that this method alone has."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codedpo.core.config import LoraConfig, TrainingConfig
+from codedpo.training.data import TrainingRow
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How one method maps to TRL."""
+
+    trainer: str
+    config: str
+    options: Callable[[TrainingConfig], dict[str, Any]]
+
+
+def _dpo(config: TrainingConfig) -> dict[str, Any]:
+    """DPO (arXiv 2305.18290, equation 7) plus the weighted negative log-likelihood of the chosen side (RPO form).
+
+    TRL's ``sft`` term is the mean over the chosen tokens of a batch.
+    """
+    losses, weights = ["sigmoid"], [1.0]
+    if config.nll_weight:
+        losses, weights = [*losses, "sft"], [*weights, config.nll_weight]
+    return {
+        "loss_type": losses,
+        "loss_weights": weights,
+        "beta": config.beta,
+        "precompute_ref_log_probs": True,
+    }
+
+
+def _kto(config: TrainingConfig) -> dict[str, Any]:
+    """KTO (arXiv 2402.01306, equation 7); its KL term needs at least two rows a batch."""
+    return {
+        "beta": config.beta,
+        "precompute_ref_log_probs": True,
+        "per_device_train_batch_size": max(2, config.batch_size),
+        "per_device_eval_batch_size": max(2, config.batch_size),
+    }
+
+
+def _sft(config: TrainingConfig) -> dict[str, Any]:
+    """Supervised training on the chosen answers, loss on the answers alone."""
+    del config
+    return {"completion_only_loss": True}
+
+
+METHODS: Mapping[str, Method] = {
+    "dpo": Method("DPOTrainer", "DPOConfig", _dpo),
+    "kto": Method("KTOTrainer", "KTOConfig", _kto),
+    "sft": Method("SFTTrainer", "SFTConfig", _sft),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Update steps of a run, and after which of them validation loss is taken and a checkpoint kept."""
+
+    steps: int
+    points: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: int, batch_size: int, config: TrainingConfig) -> "Schedule":
+        """Count the update steps as transformers does: the last batch of an epoch may be smaller."""
+        updates = math.ceil(math.ceil(rows / batch_size) / config.gradient_accumulation)
+        steps = max(1, math.ceil(config.epochs * updates))
+        points = {math.ceil(steps * part / config.evaluations) for part in range(1, config.evaluations + 1)}
+        return cls(steps, tuple(sorted(points)))
+
+
+def lora_options(lora: LoraConfig) -> dict[str, Any]:
+    """Return PEFT's options for adapters on every linear layer but the output head."""
+    return {
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "target_modules": "all-linear",
+        "task_type": "CAUSAL_LM",
+    }
+
+
+def batch_size(config: TrainingConfig) -> int:
+    """Return the rows of one forward pass, which a method may raise."""
+    options = METHODS[config.method].options(config)
+    return int(options.get("per_device_train_batch_size", config.batch_size))
+
+
+def trainer_options(
+    config: TrainingConfig, schedule: Schedule, output: Path, *, seed: int, cpu: bool, bfloat16: bool
+) -> dict[str, Any]:
+    """Return the keyword arguments of the TRL config: schedule, checkpoints, precision, no tracker.
+
+    Args:
+        config: The training section.
+        schedule: The steps of this run.
+        output: Folder for checkpoints.
+        seed: Seed of adapter initialisation and data order.
+        cpu: Whether training runs on the CPU.
+        bfloat16: Whether matrix products run in bfloat16.
+    """
+    common = {
+        "output_dir": str(output),
+        "num_train_epochs": config.epochs,
+        "per_device_train_batch_size": config.batch_size,
+        "per_device_eval_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": math.ceil(config.warmup_share * schedule.steps),
+        "logging_steps": max(1, schedule.steps // 200),
+        "save_strategy": "steps",
+        "save_steps": schedule.steps,
+        "save_total_limit": 2,
+        "max_length": config.max_length,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": cpu,
+        "bf16": bfloat16,
+        "activation_checkpointing": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    return common | METHODS[config.method].options(config)
+
+
+def with_validation(options: dict[str, Any], schedule: Schedule, *, resumed: bool) -> dict[str, Any]:
+    """Add validation: at the start, at every point of the schedule, and the best checkpoint at the end."""
+    return options | {
+        "eval_strategy": "steps",
+        "eval_steps": schedule.steps,
+        "eval_on_start": not resumed,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+    }
+
+
+def build_trainer(
+    method: str,
+    model: Any,
+    tokenizer: Any,
+    rows: Mapping[str, Sequence[TrainingRow]],
+    options: Mapping[str, Any],
+    lora: LoraConfig | None,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """Build the trainer of a method.
+
+    Args:
+        method: A key of ``METHODS``.
+        model: The loaded base weights.
+        tokenizer: Its tokenizer, with the chat template that generation uses too.
+        rows: Rows of ``train`` and ``validation`` in the method's form; validation may be empty.
+        options: Keyword arguments of the TRL config.
+        lora: Adapters, or None to train all weights.
+        callbacks: Callbacks of transformers.
+    """
+    import trl
+    from datasets import Dataset
+    from peft import LoraConfig as PeftLoraConfig
+
+    entry = METHODS[method]
+    validation = rows["validation"]
+    return getattr(trl, entry.trainer)(
+        model=model,
+        args=getattr(trl, entry.config)(**options),
+        train_dataset=Dataset.from_list(list(rows["train"])),
+        eval_dataset=Dataset.from_list(list(validation)) if validation else None,
+        processing_class=tokenizer,
+        peft_config=PeftLoraConfig(**lora_options(lora)) if lora else None,
+        callbacks=list(callbacks),
+    )

@@ -1,0 +1,129 @@
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from codedpo.core.config import LoraConfig, TrainingConfig
+from codedpo.core.errors import DataError
+from codedpo.core.progress import Advance
+from codedpo.core.records import Pair
+from codedpo.training.job import Job, Trained, train
+
+
+@contextmanager
+def silent(description: str, total: int, done: int) -> Iterator[Advance]:
+    yield lambda count: None
+
+
+def settings(**changes: Any) -> TrainingConfig:
+    values: dict[str, Any] = {
+        "learning_rate": 1e-2,
+        "epochs": 3.0,
+        "gradient_accumulation": 2,
+        "evaluations": 3,
+        "lora": LoraConfig(rank=4, alpha=8),
+        "max_length": 128,
+        "dtype": "float32",
+    }
+    return TrainingConfig(**values | changes)
+
+
+def run(base: Path, output: Path, pairs: list[Pair], **changes: Any) -> Trained:
+    output.mkdir(exist_ok=True)
+    job = Job(str(base), "tiny", str(output), settings(**changes), 3, "cpu")
+    assert Job.from_json(job.to_json()) == job
+    return train(job, pairs, silent)
+
+
+def curve(trained: Trained, name: str, split: str = "train") -> list[float]:
+    return [row.value for row in trained.steps if row.name == name and row.split == split]
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
+@pytest.mark.parametrize("lora", [LoraConfig(rank=4, alpha=8), None])
+def test_every_method_learns_and_leaves_a_model(
+    method: str, lora: LoraConfig | None, base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    trained = run(base, tmp_path, pairs, method=method, lora=lora)
+    validation = curve(trained, "loss", "validation")
+    assert len(validation) == 4  # at the start and after each third
+    assert min(validation[1:]) < validation[0]
+    assert (tmp_path / "adapter").exists() == (lora is not None)
+    assert "Best validation loss" in (tmp_path / "model" / "README.md").read_text()
+    before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, tmp_path / "model"))
+    assert after.dtype == torch.float32
+    changed = before.model.layers[0].mlp.up_proj.weight - after.model.layers[0].mlp.up_proj.weight
+    assert float(changed.detach().abs().max()) > 1e-4
+
+
+def test_margins_grow_and_the_start_is_log_two(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    trained = run(base, tmp_path, pairs, nll_weight=0.0)
+    assert curve(trained, "loss")[0] == pytest.approx(0.693147, abs=1e-4)
+    assert curve(trained, "rewards/margins", "validation")[0] == pytest.approx(0.0, abs=1e-5)
+    assert curve(trained, "rewards/margins")[-1] > 0.1
+
+
+def test_pairs_that_cannot_be_trained_on_are_dropped_with_a_reason(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    trained = run(base, tmp_path, pairs, max_length=60, epochs=1.0)
+    assert {reject.reason for reject in trained.rejects} == {"too_long"}
+    assert trained.counters["train rows"] + trained.counters["validation rows"] + len(trained.rejects) == len(
+        pairs
+    )
+    assert trained.notes[0].startswith(f"{len(trained.rejects)} of {len(pairs)} pairs")
+
+
+def test_no_pair_left_is_one_sentence(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    with pytest.raises(DataError, match="no pair to train on: 8 of 8 pairs .*prompt_fills_window 8"):
+        run(base, tmp_path, pairs, max_length=8)
+    with pytest.raises(DataError, match="the stage pairs made none"):
+        run(base, tmp_path, [])
+
+
+class Killed(BaseException):
+    """Stands for the end of the process in the middle of training."""
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_broken_training_goes_on_and_ends_with_the_same_result(
+    torn: bool, base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    whole = run(base, tmp_path / "whole", pairs)
+
+    @contextmanager
+    def killing(description: str, total: int, done: int) -> Iterator[Advance]:
+        steps = iter(range(7))
+
+        def advance(count: int) -> None:
+            if next(steps, None) is None:
+                raise Killed
+
+        yield advance
+
+    output = tmp_path / "broken"
+    output.mkdir()
+    job = Job(str(base), "tiny", str(output), settings(), 3, "cpu")
+    with pytest.raises(Killed):
+        train(job, pairs, killing)
+    checkpoints = sorted((output / "checkpoints").glob("checkpoint-*"))
+    assert [path.name for path in checkpoints] == ["checkpoint-3", "checkpoint-6"]
+    if torn:
+        shutil.copytree(checkpoints[-1], output / "checkpoints" / "checkpoint-7", ignore=lambda *_: ["whole"])
+    resumed = train(job, pairs, silent)
+    assert [(row.step, row.split, row.name) for row in resumed.steps] == [
+        (row.step, row.split, row.name) for row in whole.steps
+    ]
+    for row, expected in zip(resumed.steps, whole.steps, strict=True):
+        assert row.value == pytest.approx(expected.value, rel=1e-4, abs=1e-5)
+    first, second = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / name / "model").state_dict()
+        for name in ("whole", "broken")
+    )
+    for name, weight in first.items():
+        torch.testing.assert_close(second[name], weight, rtol=1e-4, atol=1e-6)
