@@ -7,7 +7,7 @@ from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox.base import Cell, Check, Job, Limits, Sandbox, TimingJob
 
-_LIMITS = Limits(cpu_seconds=0.5, memory_mib=128)
+_LIMITS = Limits(cpu_seconds=0.3, wall_factor=3, memory_mib=128)
 _DOUBLE = "def f(x):\n    return 2 * x\n"
 _ASKS = (Check("assert f(1) == 2", "f(1)", "2"), Check("assert f('a') == 'aa'", "f('a')", "'aa'"))
 

@@ -29,8 +29,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 PRELOAD = _words(
-    "abc array ast asyncio base64 binascii bisect calendar cmath collections collections.abc "
-    "contextlib copy dataclasses datetime decimal difflib encodings.ascii encodings.idna "
+    "__future__ abc array ast asyncio base64 binascii bisect calendar cmath collections collections.abc "
+    "concurrent.futures.thread contextlib copy dataclasses datetime decimal difflib encodings.ascii encodings.idna "
     "encodings.latin_1 encodings.utf_16 encodings.utf_8_sig enum fractions functools hashlib heapq "
     "html inspect io itertools json keyword locale math numbers operator os os.path pprint queue "
     "random re secrets statistics string struct sys textwrap threading time timeit traceback "

@@ -60,6 +60,10 @@ class _Writer(pickle.Pickler):
 
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
+        if value is _first or (isinstance(value, type) and value in _KEPT):
+            return NotImplemented  # The constructor of a value below; alone it is refused by the reader.
+        if kind is complex:
+            return complex, (value.real, value.imag)
         if kind in _KEPT:
             return value.__reduce_ex__(5)
         if kind in _MAPPINGS:
@@ -213,8 +217,10 @@ def _canonical(value: Any, pieces: list[bytes], left: list[int]) -> None:
         pieces.append(b"}")
     elif isinstance(value, bytes | bytearray):
         pieces.append(b"b%d:" % len(value) + bytes(value))
-    else:
+    elif isinstance(value, range | date | time | timedelta):
         pieces.append(repr(value).encode() + b";")
+    else:
+        raise OpaqueError(type(value).__name__)
 
 
 def _apart(value: Any, left: list[int]) -> bytes:
