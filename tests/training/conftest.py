@@ -10,6 +10,7 @@ from codedpo.core.records import Pair
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # barriers between threads cost more than these models do
 
 pytest.importorskip("trl", reason="needs the extra `train`")
 
@@ -92,8 +93,10 @@ def tiny_config(kind: str, vocabulary: int) -> Any:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": kind == "Starcoder2",
     }
+    if kind == "Phi":
+        sizes["resid_pdrop"] = 0.0
     return getattr(transformers, f"{kind}Config")(**sizes)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.training.data import TrainingRow
+from codedpo.training.fast_loss import fast
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ def build_trainer(
     options: Mapping[str, Any],
     lora: LoraConfig | None,
     callbacks: Sequence[Any] = (),
+    *,
+    plain: bool = False,
 ) -> Any:
     """Build the trainer of a method.
 
@@ -159,6 +162,7 @@ def build_trainer(
         options: Keyword arguments of the TRL config.
         lora: Adapters, or None to train all weights.
         callbacks: Callbacks of transformers.
+        plain: Use TRL's own forward pass, to compare with.
     """
     import trl
     from datasets import Dataset
@@ -166,7 +170,8 @@ def build_trainer(
 
     entry = METHODS[method]
     validation = rows["validation"]
-    return getattr(trl, entry.trainer)(
+    trainer = getattr(trl, entry.trainer)
+    return (trainer if plain else fast(trainer))(
         model=model,
         args=getattr(trl, entry.config)(**options),
         train_dataset=Dataset.from_list(list(rows["train"])),
