@@ -246,8 +246,9 @@ class Config(Section):
     runs_folder: str = "runs"
     base_run: str = ""
     """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
-    shard_size: Positive = 16
-    """Rows (seeds, tasks) a part; what a kill can cost."""
+    shard_size: Positive = 256
+    """Rows (seeds, tasks) a part: what a kill can cost, replies of the model excepted, which are kept one by one.
+    Small parts leave a batched engine idle at the end of each."""
     model: ModelConfig = ModelConfig()
     seeds: SeedsConfig = SeedsConfig()
     tasks: TasksConfig = TasksConfig()
