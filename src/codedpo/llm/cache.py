@@ -85,11 +85,15 @@ class CachedGenerator:
     def __init__(self, inner: Generator, path: Path) -> None:
         self.inner = inner
         self.path = Path(path)
-        self.counters: Counter[str] = Counter()
-        """Replies and tokens, cached and new, and refused replies, since this object was made."""
+        self._counters: Counter[str] = Counter()
         self._connection = _connect(self.path)
         self._pending: list[tuple[str, Reply]] = []
         self._committed_at = time.monotonic()
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """Replies and tokens, cached and new, since this object was made, and what ``inner`` counts itself."""
+        return {**getattr(self.inner, "counters", {}), **self._counters}
 
     @property
     def identity(self) -> str:
@@ -160,11 +164,11 @@ class CachedGenerator:
         self._committed_at = time.monotonic()
 
     def _counted(self, reply: Reply, origin: str) -> Reply:
-        self.counters[f"{origin}_replies"] += 1
-        self.counters[f"{origin}_prompt_tokens"] += reply.prompt_tokens
-        self.counters[f"{origin}_completion_tokens"] += reply.completion_tokens
+        self._counters[f"{origin}_replies"] += 1
+        self._counters[f"{origin}_prompt_tokens"] += reply.prompt_tokens
+        self._counters[f"{origin}_completion_tokens"] += reply.completion_tokens
         if reply.finish_reason == "refused":
-            self.counters["refused_replies"] += 1
+            self._counters["refused_replies"] += 1
         return reply
 
     def export(self, target: Path) -> int:

@@ -1,0 +1,209 @@
+"""The calls of one ``OpenAIGenerator.generate``: what is sent when, and what is done about each failure."""
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from codedpo.core.errors import BackendError
+from codedpo.llm.base import Reply, Request
+from codedpo.llm.chat import UnusableAnswerError, body_of, choices_of, refused_parameter, retry_after
+from codedpo.llm.throttle import Throttle
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+    from codedpo.llm.openai import OpenAIGenerator
+
+_OVERLOADED = {429, 503, 529}
+_PASSING = {408, 409, 425, 500, 502, 504}
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    request: Request
+    first: int
+    count: int
+
+
+class Run:
+    """The calls of one ``generate``."""
+
+    def __init__(
+        self,
+        owner: "OpenAIGenerator",
+        replies: "queue.SimpleQueue[Reply | BaseException | None]",
+        stop: threading.Event,
+    ) -> None:
+        self.owner, self.replies, self.stop = owner, replies, stop
+        self.throttle = Throttle(owner.concurrency)
+        self.failure: BackendError | None = None
+        self.answers = 0
+        self.last_answer = time.monotonic()
+
+    async def all(self, requests: list[Request]) -> None:
+        """Make all calls; after a failure those under way are awaited, so that nothing paid for is lost."""
+        waiting = iter([call for request in requests for call in self._cut(request)])
+        async with self.owner.client() as client:
+
+            async def worker() -> None:
+                for call in waiting:
+                    await self._answer(client, call)
+                    if self.failure or self.stop.is_set():
+                        return
+
+            count = min(self.owner.concurrency, sum(request.count for request in requests))
+            await asyncio.gather(*(worker() for _ in range(count)))
+        if self.failure:
+            raise self.failure
+
+    def _cut(self, request: Request) -> Iterator[_Call]:
+        size = self.owner.samples_per_call or request.count
+        for first in range(request.first, request.first + request.count, size):
+            yield _Call(request, first, min(size, request.first + request.count - first))
+
+    async def _answer(self, client: "AsyncOpenAI", call: _Call) -> None:
+        """Get the samples of one call, in several calls where the endpoint gives fewer than asked."""
+        owner = self.owner
+        failures = 0
+        while call.count and not self.failure and not self.stop.is_set():
+            part = replace(call, count=1) if owner.single else call
+            try:
+                async with self.throttle.slot():
+                    choices = await self._send(client, part)
+            except _OverloadedError as overload:
+                self.throttle.overloaded(min(overload.seconds, _LONGEST_WAIT * 10))
+                if time.monotonic() - self.last_answer > owner.patience_seconds:
+                    self.failure = BackendError(
+                        f"{owner.url} has answered only {overload.status} for {owner.patience_seconds:.0f} s; "
+                        "run again later, everything so far is kept."
+                    )
+            except _RefusedError as refusal:
+                self._yield_refused(part, str(refusal))
+                call = replace(call, first=call.first + part.count, count=call.count - part.count)
+            except _ChangedError:
+                continue
+            except _FailedError as failed:
+                failures += 1
+                owner.counters["retries"] += 1
+                if failures >= owner.attempts or (failed.fatal and not self.answers):
+                    self._give_up(part, failed)
+                    call = replace(call, first=call.first + part.count, count=call.count - part.count)
+                    failures = 0
+                else:
+                    await asyncio.sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)))
+            else:
+                if len(choices) < part.count:
+                    owner.single = True
+                    owner.counters["single_sample_fallbacks"] += 1
+                self._yield(part, choices[: part.count])
+                done = min(len(choices), part.count)
+                call = replace(call, first=call.first + done, count=call.count - done)
+                failures = 0
+
+    def _give_up(self, part: _Call, failed: "_FailedError") -> None:
+        if self.answers and not failed.fatal:
+            self._yield_refused(part, f"{failed} ({self.owner.attempts} attempts)")
+        elif failed.fatal:
+            self.failure = self.owner.unreachable(failed)
+        else:
+            self.failure = BackendError(
+                f"{self.owner.url} gave only failures, the last one {failed}; look at the server's log."
+            )
+
+    def _yield(self, part: _Call, choices: list[Any]) -> None:
+        self.answers += 1
+        self.last_answer = time.monotonic()
+        self.throttle.succeeded()
+        for number, choice in enumerate(choices):
+            tokens = choice.prompt_tokens, choice.completion_tokens
+            reply = Reply(
+                part.request.request_id, part.first + number, choice.text, choice.finish_reason, *tokens
+            )
+            self.replies.put(reply)
+
+    def _yield_refused(self, part: _Call, text: str) -> None:
+        for number in range(part.first, part.first + part.count):
+            self.replies.put(Reply(part.request.request_id, number, text, "refused", 0, 0))
+
+    async def _send(self, client: "AsyncOpenAI", call: _Call) -> list[Any]:
+        """Make one HTTP call, and sort its failures by what is to be done about them."""
+        import openai
+
+        owner = self.owner
+        owner.counters["calls"] += 1
+        body = body_of(call.request, call.first, call.count, owner.model, owner.prompt_style, owner.dropped)
+        path = "/chat/completions" if owner.prompt_style == "chat" else "/completions"
+        headers = {"X-Request-Id": f"{call.request.key}-{call.first}"}
+        try:
+            response = await client.post(
+                path, body=body, options={"headers": headers}, cast_to=_raw_response_type()
+            )
+            return choices_of(response.content, owner.prompt_style)
+        except openai.APIStatusError as error:
+            raise self._sorted(error, body) from error
+        except openai.APITimeoutError as error:
+            raise _FailedError(f"no answer within {owner.timeout_seconds:.0f} s") from error
+        except openai.APIConnectionError as error:
+            raise _FailedError(str(error.__cause__ or error), fatal=True) from error
+        except UnusableAnswerError as error:
+            raise _FailedError(str(error)) from error
+
+    def _sorted(self, error: Any, body: dict[str, Any]) -> Exception:
+        owner, status, message = self.owner, error.status_code, str(error.message)
+        if status in _OVERLOADED:
+            owner.counters["overloads"] += 1
+            wait = retry_after(error.response.headers)
+            return _OverloadedError(status, _FIRST_WAIT * 4 if wait is None else wait)
+        if status in (401, 403):
+            self.failure = owner.no_access(status)
+            return _ChangedError()
+        if status == 404:
+            self.failure = BackendError(
+                f"{owner.url} answers 404 for {owner.model} ({message[:100]}); mend model.url or model.name."
+            )
+            return _ChangedError()
+        name = refused_parameter(message, body) if status in (400, 422) else ""
+        if name == "n":
+            owner.single = True
+            owner.counters["single_sample_fallbacks"] += 1
+            return _ChangedError()
+        if name and name not in owner.dropped:
+            owner.dropped |= {name}
+            owner.counters[f"parameter_{name}_refused"] += 1
+            return _ChangedError()
+        if status in _PASSING or status >= 500:
+            return _FailedError(f"status {status}: {message[:100]}")
+        return _RefusedError(f"status {status}: {message[:200]}")
+
+
+def _raw_response_type() -> Any:
+    import httpx2
+
+    return httpx2.Response
+
+
+class _OverloadedError(Exception):
+    def __init__(self, status: int, seconds: float) -> None:
+        super().__init__(status)
+        self.status, self.seconds = status, seconds
+
+
+class _FailedError(Exception):
+    """May go better next time; ``fatal`` where the endpoint is not there at all."""
+
+    def __init__(self, text: str, *, fatal: bool = False) -> None:
+        super().__init__(text)
+        self.fatal = fatal
+
+
+class _RefusedError(Exception):
+    """Will not go better: this prompt is refused."""
+
+
+class _ChangedError(Exception):
+    """Something was learnt of the endpoint: send again, or stop."""

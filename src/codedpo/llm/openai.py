@@ -1,0 +1,167 @@
+"""Any OpenAI-compatible endpoint: vLLM, llama-server, a vendor."""
+
+import asyncio
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from codedpo.core.config import ModelConfig, ResourcesConfig
+from codedpo.core.errors import BackendError, ConfigError
+from codedpo.llm.base import Reply, Request
+from codedpo.llm.chat import PromptStyle
+from codedpo.llm.endpoint import Run
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+
+class OpenAIGenerator:
+    """Asks an OpenAI-compatible endpoint, many calls at once.
+
+    An overloaded endpoint (429, 503, 529) is given time, as long as ``retry-after`` says, by all calls
+    together; that costs no attempt. Other passing failures (500, 502, a time-out, garbage, an empty answer)
+    are tried again ``attempts`` times; then the sample is yielded as refused, or, where the endpoint has not
+    answered anything yet, the run stops. Replies that have arrived are yielded before an error is raised.
+
+    Args:
+        url: Base address, ``http://localhost:8000`` or ``https://host/v1``.
+        model: Name of a model that the endpoint serves; may be empty where it serves one.
+        key_variable: Environment variable that holds the key; an endpoint without keys needs none.
+        concurrency: Most calls at once; fewer are used while the endpoint is overloaded.
+        timeout_seconds: Longest wait for one answer.
+        attempts: Tries of one call, overload not counted.
+        patience_seconds: Longest time without any answer from an overloaded endpoint.
+        samples_per_call: Most samples asked for in one call (``n``); 0: all of a request.
+        prompt_style: ``chat``, or ``completion`` for base models (``/completions``, messages joined).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = "",
+        *,
+        key_variable: str = "OPENAI_API_KEY",
+        concurrency: int = 32,
+        timeout_seconds: float = 600.0,
+        attempts: int = 5,
+        patience_seconds: float = 900.0,
+        samples_per_call: int = 0,
+        prompt_style: PromptStyle = "chat",
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ConfigError(f"model.url is {url!r}; give an address such as http://localhost:8000/v1.")
+        self.url = url.rstrip("/") if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
+        self.key_variable = key_variable
+        self.concurrency, self.timeout_seconds = concurrency, timeout_seconds
+        self.attempts, self.patience_seconds = attempts, patience_seconds
+        self.samples_per_call, self.prompt_style = samples_per_call, prompt_style
+        self.counters: Counter[str] = Counter()
+        """Calls, retries, overloads, and parameters that the endpoint refused, since this object was made."""
+        self._asked_model, self._model = model, ""
+        self.dropped: frozenset[str] = frozenset()
+        """Parameters that the endpoint has refused."""
+        self.single = False
+        """Whether the endpoint gives one sample a call only."""
+
+    @classmethod
+    def from_config(cls, section: ModelConfig, resources: ResourcesConfig) -> Self:
+        """Make the generator that a config asks for; ``model.options`` are further keyword arguments."""
+        options = {"concurrency": resources.max_sequences, **section.options}
+        return cls(section.url, section.name, key_variable=section.key_variable, **options)
+
+    @property
+    def model(self) -> str:
+        """The model's name as the endpoint reports it.
+
+        Raises:
+            BackendError: the endpoint cannot be reached, or does not serve the model.
+        """
+        if not self._model:
+            self._model = asyncio.run(self._resolve_model())
+        return self._model
+
+    @property
+    def identity(self) -> str:
+        """The model's name as reported, and the prompt style: the same model at another address is the same."""
+        return f"openai/{self.model}/{self.prompt_style}"
+
+    def client(self) -> "AsyncOpenAI":
+        """Make a client that leaves all retries to us."""
+        from openai import AsyncOpenAI
+
+        key = os.environ.get(self.key_variable) or "none"
+        return AsyncOpenAI(
+            base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout_seconds, organization=""
+        )
+
+    async def _resolve_model(self) -> str:
+        import openai
+
+        try:
+            async with self.client() as client:
+                served = [model.id async for model in client.models.list()]
+        except openai.APIStatusError as error:
+            if error.status_code in (401, 403):
+                raise self.no_access(error.status_code) from error
+            served = []  # an endpoint that lists no models takes the name as it is given
+        except openai.APIConnectionError as error:
+            raise self.unreachable(error) from error
+        except (openai.OpenAIError, ValueError, TypeError, AttributeError):
+            served = []
+        if not self._asked_model and len(served) == 1:
+            return served[0]
+        if not self._asked_model or (served and self._asked_model not in served):
+            named = f"no model {self._asked_model}" if self._asked_model else "not one single model"
+            available = ", ".join(sorted(served)[:20]) or "none that it lists"
+            raise BackendError(f"{self.url} serves {named}; set model.name to one of: {available}.")
+        return self._asked_model
+
+    def unreachable(self, error: BaseException) -> BackendError:
+        """Say that nobody answers at the address."""
+        cause = error.__cause__ or error
+        return BackendError(
+            f"{self.url} cannot be reached ({str(cause) or type(cause).__name__}); "
+            "start the server there or mend model.url."
+        )
+
+    def no_access(self, status: int) -> BackendError:
+        """Say that the key is missing or refused."""
+        known = "holds a key that it refuses" if os.environ.get(self.key_variable) else "is not set"
+        return BackendError(f"{self.url} answers {status}, and {self.key_variable} {known}; set a valid key.")
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """Yield every sample as its call is answered.
+
+        Raises:
+            BackendError: the endpoint cannot be reached, refuses the key, or answers nothing but failures.
+        """
+        replies: queue.SimpleQueue[Reply | BaseException | None] = queue.SimpleQueue()
+        calls = list(requests)
+        _ = self.model
+        stop = threading.Event()
+
+        def work() -> None:
+            try:
+                asyncio.run(Run(self, replies, stop).all(calls))
+                replies.put(None)
+            except BaseException as error:
+                replies.put(error)
+
+        thread = threading.Thread(target=work, name="codedpo-openai", daemon=True)
+        thread.start()
+        try:
+            while (item := replies.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            thread.join()
+
+    def close(self) -> None:
+        """Nothing to free: connections live as long as a call of ``generate``."""

@@ -1,0 +1,222 @@
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from codedpo.core.config import ModelConfig, ResourcesConfig
+from codedpo.core.errors import BackendError, ConfigError
+from codedpo.llm.base import Message, Reply, Request, Sampling
+from codedpo.llm.openai import OpenAIGenerator
+from codedpo.llm.replay_server import Fault, ReplayServer
+
+
+def request(name: str = "a", count: int = 3, first: int = 0, temperature: float = 1.0) -> Request:
+    return Request(
+        name, (Message("user", f"write {name}"),), Sampling(temperature), count, seed=1, first=first
+    )
+
+
+def rows(*requests: Request, samples: int = 20) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": "m",
+            "key": item.key,
+            "position": position,
+            "text": f"{item.messages[0].content} {position}",
+            "finish_reason": "stop",
+            "prompt_tokens": 7,
+            "completion_tokens": position,
+        }
+        for item in requests
+        for position in range(samples)
+    ]
+
+
+def first_calls(count: int, status: int, content: bytes, headers: dict[str, str] | None = None) -> Fault:
+    """Answer the first so many calls with a fault."""
+    left = [count]
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        left[0] -= 1
+        return (status, headers or {}, content) if left[0] >= 0 else None
+
+    return fault
+
+
+def texts(replies: list[Reply]) -> list[tuple[str, int, str]]:
+    return sorted((reply.request_id, reply.position, reply.text) for reply in replies)
+
+
+def expected(*requests: Request) -> list[tuple[str, int, str]]:
+    return sorted(
+        (item.request_id, position, f"{item.messages[0].content} {position}")
+        for item in requests
+        for position in range(item.first, item.first + item.count)
+    )
+
+
+def test_every_sample_arrives_with_its_tokens() -> None:
+    wanted = [request(str(number)) for number in range(10)]
+    with ReplayServer(rows(*wanted)) as server:
+        generator = OpenAIGenerator(server.url)
+        replies = list(generator.generate(wanted))
+    assert texts(replies) == expected(*wanted)
+    assert sum(reply.completion_tokens for reply in replies) == 10 * (0 + 1 + 2)
+    assert {reply.prompt_tokens for reply in replies} == {7}
+    assert generator.identity == "openai/recorded/chat"
+    assert generator.counters["calls"] == 10
+    assert server.calls[0]["n"] == 3
+
+
+def test_one_sample_a_call_and_later_samples() -> None:
+    wanted = request(count=4, first=5)
+    with ReplayServer(rows(wanted)) as server:
+        replies = list(OpenAIGenerator(server.url, samples_per_call=1).generate([wanted]))
+    assert texts(replies) == expected(wanted)
+    assert sorted(reply.completion_tokens for reply in replies) == [5, 6, 7, 8]
+    assert len({call["seed"] for call in server.calls}) == 4, "equal seeds would give equal samples"
+
+
+def test_a_server_that_ignores_n_is_asked_one_by_one() -> None:
+    wanted = request(count=6)
+    with ReplayServer(rows(wanted), most_choices=1) as server:
+        generator = OpenAIGenerator(server.url)
+        assert texts(list(generator.generate([wanted]))) == expected(wanted)
+    assert generator.counters["single_sample_fallbacks"] == 1
+
+
+@pytest.mark.parametrize("parameter", ["n", "seed", "top_p", "max_tokens"])
+def test_a_parameter_that_the_server_refuses_is_left_out(parameter: str) -> None:
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        if parameter not in body:
+            return None
+        remedy = "use 'max_completion_tokens'" if parameter == "max_tokens" else ""
+        return 400, {}, json.dumps({"error": {"message": f"unsupported '{parameter}' {remedy}"}}).encode()
+
+    wanted = request()
+    with ReplayServer(rows(wanted), fault=fault) as server:
+        assert texts(list(OpenAIGenerator(server.url).generate([wanted]))) == expected(wanted)
+        if parameter == "max_tokens":
+            assert server.calls[-1]["max_completion_tokens"] == 512
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (500, b"{}"),
+        (200, b"<html>busy</html>"),
+        (200, b'{"choices": []}'),
+        (200, b'{"choices": [{"message": {"content": 7}}]}'),
+        (200, b"[1]"),
+    ],
+)
+def test_a_passing_failure_is_tried_again(status: int, content: bytes) -> None:
+    wanted = request()
+    with ReplayServer(rows(wanted), fault=first_calls(1, status, content)) as server:
+        generator = OpenAIGenerator(server.url)
+        assert texts(list(generator.generate([wanted]))) == expected(wanted)
+    assert generator.counters["retries"] == 1
+
+
+def test_overload_waits_as_long_as_it_is_told_and_costs_no_attempt() -> None:
+    wanted = [request(str(number), count=1) for number in range(12)]
+    fault = first_calls(5, 429, b"{}", {"retry-after-ms": "300"})
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        generator = OpenAIGenerator(server.url, attempts=1, concurrency=8)
+        started = time.monotonic()
+        assert texts(list(generator.generate(wanted))) == expected(*wanted)
+    assert time.monotonic() - started >= 0.3
+    assert generator.counters["overloads"] == 5
+    assert "retries" not in generator.counters
+
+
+def test_a_sample_that_fails_for_good_is_refused_and_the_others_stay() -> None:
+    wanted = [request(str(number), count=1) for number in range(4)]
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        content = body["messages"][0]["content"]
+        if content == "write 1":
+            message = "This model's maximum context length is 32 tokens"
+            return 400, {}, json.dumps({"error": {"message": message}}).encode()
+        return (200, {}, b'{"choices": [{"message": {"content": null}}]}') if content == "write 2" else None
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        replies = {reply.request_id: reply for reply in OpenAIGenerator(server.url).generate(wanted)}
+    assert replies["0"].finish_reason == replies["3"].finish_reason == "stop"
+    assert replies["1"].finish_reason == "refused"
+    assert "maximum context" in replies["1"].text
+    assert replies["2"].finish_reason == "refused"
+
+
+def test_an_endpoint_that_only_fails_stops_the_run() -> None:
+    wanted = request()
+    with ReplayServer(rows(wanted), fault=first_calls(99, 500, b"{}")) as server:
+        generator = OpenAIGenerator(server.url, attempts=2)
+        with pytest.raises(BackendError, match="gave only failures, the last one status 500"):
+            list(generator.generate([wanted]))
+
+
+def test_overload_without_end_stops_the_run() -> None:
+    wanted = request()
+    fault = first_calls(99, 429, b"{}", {"retry-after": "0"})
+    with ReplayServer(rows(wanted), fault=fault) as server:
+        generator = OpenAIGenerator(server.url, patience_seconds=0.2)
+        with pytest.raises(BackendError, match="has answered only 429"):
+            list(generator.generate([wanted]))
+
+
+def test_what_arrived_before_an_error_is_yielded() -> None:
+    wanted = [request(str(number), count=1) for number in range(5)]
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        return (401, {}, b"{}") if body["messages"][0]["content"] == "write 3" else None
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        stream = OpenAIGenerator(server.url, concurrency=1, key_variable="CODEDPO_NO_KEY").generate(wanted)
+        assert [next(stream).request_id for _ in range(3)] == ["0", "1", "2"]
+        with pytest.raises(BackendError, match="401, and CODEDPO_NO_KEY is not set"):
+            next(stream)
+
+
+def test_a_stream_left_early_ends_its_thread() -> None:
+    wanted = [request(str(number)) for number in range(50)]
+    with ReplayServer(rows(*wanted)) as server:
+        stream = OpenAIGenerator(server.url, concurrency=2).generate(wanted)
+        next(stream)
+        stream.close()
+        assert len(server.calls) < 50
+
+
+def _closed_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_no_server_and_no_such_model_are_one_sentence() -> None:
+    url = _closed_port()
+    with pytest.raises(BackendError, match=f"{url}/v1 cannot be reached .*; start the server"):
+        list(OpenAIGenerator(url, "m").generate([request()]))
+    with ReplayServer([]) as server, pytest.raises(BackendError, match="no model gpt-9; .* one of: recorded"):
+        _ = OpenAIGenerator(server.url, "gpt-9").identity
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x"])
+def test_a_bad_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"model\.url"):
+        OpenAIGenerator.from_config(ModelConfig(kind="openai", url=url), ResourcesConfig())
+
+
+def test_the_config_reaches_the_calls() -> None:
+    wanted = request(temperature=0.0, count=2)
+    with ReplayServer(rows(wanted)) as server:
+        section = ModelConfig(
+            kind="openai", url=server.url, name="recorded", options={"prompt_style": "completion"}
+        )
+        generator = OpenAIGenerator.from_config(section, ResourcesConfig(max_sequences=3))
+        assert generator.concurrency == 3
+        assert texts(list(generator.generate([wanted]))) == expected(wanted)
+    assert server.calls[0]["prompt"] == "write a"
+    assert "seed" not in server.calls[0]
