@@ -27,6 +27,8 @@ from codedpo.llm.source import (
 )
 
 _BUILTINS = set(dir(builtins))
+_BROKEN_LINE = re.compile(r"^([ \t]*assert)[ \t]*\n\s*+(?!assert\b)", re.MULTILINE)
+"""``assert`` with its claim on the next line, which base models write."""
 _MOST_CHARACTERS = 2000
 _MOST_UNROLLED = 20
 
@@ -77,7 +79,9 @@ def extract_tests(text: str, entry_point: str, limit: int, *, prefix: str = "") 
         limit: Most tests to take from this reply, in their order.
         prefix: Text that the reply continues (base models), such as ``assert ``.
     """
-    text = re.sub(r"^([ \t]*assert)[ \t]*\n\s*", r"\1 ", without_thoughts(prefix + text), flags=re.MULTILINE)
+    text = re.sub(
+        r"^([ \t]*assert)[ \t]*\n\s*(?!assert\b)", r"\1 ", without_thoughts(prefix + text), flags=re.MULTILINE
+    )
     tests: dict[str, ParsedTest] = {}
     dropped: list[tuple[Dropped, str]] = []
     for statements in _blocks(text):
@@ -275,16 +279,30 @@ def _test(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point: str) -
         return Dropped.COMPARES_WITH_ITSELF
     if isinstance(claim, ast.stmt) and catches_everything(claim):
         return Dropped.CATCHES_EVERYTHING
+    parts = split(claim, entry_point) if isinstance(claim, ast.expr) and not kept else None
+    # What is compared with a constant leaves the constant's names (math.inf) behind.
+    read = loaded_names([ast.parse(parts[0])] if parts else [claim, *kept])
     bound = set().union(*map(bound_names, [*kept, *([claim] if isinstance(claim, ast.stmt) else [])]))
-    if (loaded_names([claim, *kept]) - bound - _BUILTINS) - {entry_point} - _caught_names(claim):
+    if read - bound - _BUILTINS - {entry_point} - _caught_names(claim):
         return Dropped.UNDEFINED_NAME
+    if parts:
+        return _of_length(ParsedTest(_split_code(claim, parts), *parts))
     lines = [ast.unparse(ast.fix_missing_locations(statement)) for statement in kept]
     lines.append(ast.unparse(claim) if isinstance(claim, ast.stmt) else f"assert {ast.unparse(claim)}")
-    code = "\n".join(lines)
-    if len(code) > _MOST_CHARACTERS:
-        return Dropped.TOO_LONG
-    parts = split(claim, entry_point) if isinstance(claim, ast.expr) and not kept else None
-    return ParsedTest(code, *parts) if parts else ParsedTest(code)
+    return _of_length(ParsedTest("\n".join(lines)))
+
+
+def _split_code(claim: ast.expr | ast.stmt, parts: tuple[str, str]) -> str:
+    """Write a call against a value in one way, whatever the order and however the value was computed."""
+    call, expected = parts
+    if isinstance(claim, ast.Compare):
+        sign = "is" if isinstance(claim.ops[0], ast.Is) else "=="
+        return f"assert {call} {sign} {expected}"
+    return f"assert {ast.unparse(claim)}"
+
+
+def _of_length(test: ParsedTest) -> ParsedTest | Dropped:
+    return test if len(test.code) <= _MOST_CHARACTERS else Dropped.TOO_LONG
 
 
 def _caught_names(claim: ast.AST) -> set[str]:

@@ -187,5 +187,16 @@ def parsable_statements(code: str) -> list[ast.stmt]:
                 position = end
                 break
         else:
+            statements.extend(_rest_of(lines[starts[position] : starts[position + 1]]))
             position += 1
     return statements
+
+
+def _rest_of(lines: list[str]) -> list[ast.stmt]:
+    """Read what can be read of one broken statement: without its last lines (cut), else its assertions one by one."""
+    for end in range(len(lines) - 1, max(0, len(lines) - 6), -1):
+        piece = syntax_tree("\n".join(lines[:end]))
+        if piece is not None and piece.body:
+            return piece.body
+    single = [syntax_tree(line.strip()) for line in lines if line.lstrip().startswith("assert ")]
+    return [statement for tree in single if tree is not None for statement in tree.body]

@@ -1,0 +1,220 @@
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codedpo.llm.assertions import NotConstantError, constant, literal
+from codedpo.llm.parse_tests import Dropped, extract_tests
+
+Rows = Callable[[str], list[Any]]
+
+
+def one(code: str) -> tuple[str, str, str]:
+    found = extract_tests(f"```python\n{code}\n```", "f", 10)
+    assert not found.dropped
+    (test,) = found.tests
+    return test.code, test.call, test.expected
+
+
+@pytest.mark.parametrize(
+    ("code", "call", "expected"),
+    [
+        ("assert f(1)==2", "f(1)", "2"),
+        (
+            "assert f([1,2], key = 'a') == (1, {'b': None}), 'message'",
+            "f([1, 2], key='a')",
+            "(1, {'b': None})",
+        ),
+        ("assert -1 == f(1)", "f(1)", "-1"),
+        ("assert f(1) is None", "f(1)", "None"),
+        ("assert f(1) is True", "f(1)", "True"),
+        ("assert f(1)", "bool(f(1))", "True"),
+        ("assert not f(1)", "bool(f(1))", "False"),
+        ("assert sorted(f(1)) == [1]", "sorted(f(1))", "[1]"),
+        ("assert f(1) == set()", "f(1)", "set()"),
+        ("assert f(1) == {'b', 'a'}", "f(1)", "{'a', 'b'}"),
+        ("assert f(1) == float('inf')", "f(1)", "1e999"),
+        ("assert f(1) == -math.inf", "f(1)", "-1e999"),
+        ("assert f(1) == 2 ** 10 - 1", "f(1)", "1023"),
+        ("assert f(1) == [0] * 3 + [1]", "f(1)", "[0, 0, 0, 1]"),
+        ("assert (f(1) == 2, 'always true for Python')", "f(1)", "2"),
+        ("expected = [1]\nassert f(1) == expected", "f(1)", "[1]"),
+        ("data = [3, 1]\nresult = f(data)\nprint(result)\nassert result == [1, 3]", "f([3, 1])", "[1, 3]"),
+        ("a, b = 1, 2\nassert f(a) == b", "f(1)", "2"),
+        ("def test_f():\n    x: int = 3\n    assert f(x) == 4", "f(3)", "4"),
+        ("def check(candidate):\n    assert candidate(1) == 2", "f(1)", "2"),
+        ("if __name__ == '__main__':\n    assert f(1) == 2", "f(1)", "2"),
+        ("def f(x):\n    return 5\n\nassert f(1) == 2", "f(1)", "2"),
+        (
+            "import unittest\nclass T(unittest.TestCase):\n    def test_a(self):\n        self.assertEqual(f(1), 2)",
+            "f(1)",
+            "2",
+        ),
+        ("class T:\n    def test_a(self):\n        self.assertIsNone(f(1))", "f(1)", "None"),
+        ("class T:\n    def test_a(self):\n        self.assertTrue(f(1))", "bool(f(1))", "True"),
+        ("assert \n    f(1) == 2", "f(1)", "2"),
+    ],
+)
+def test_call_against_value(code: str, call: str, expected: str) -> None:
+    assert one(code)[1:] == (call, expected)
+    assert ast.literal_eval(expected) is not ast
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        ("assert f(1) != 2", "assert f(1) != 2"),
+        ("assert f(1) in (1, 2)", "assert f(1) in (1, 2)"),
+        ("assert f(1) == f(2)", "assert f(1) == f(2)"),
+        ("assert abs(f(1) - 0.5) < 1e-6", "assert abs(f(1) - 0.5) < 1e-06"),
+        ("import math\nassert math.isclose(f(1), 0.5)", "import math\nassert math.isclose(f(1), 0.5)"),
+        ("assert not f(1) > 2", "assert not f(1) > 2"),
+        ("x = [1]\nassert f(x) == x", "x = [1]\nassert f(x) == x"),
+        ("x = [2, 1]\nf(x)\nassert x == [1, 2]", "x = [2, 1]\nf(x)\nassert x == [1, 2]"),
+        (
+            "def double(n):\n    return 2 * n\n\nassert f(1) == double(1)",
+            "def double(n):\n    return 2 * n\nassert f(1) == double(1)",
+        ),
+        ("for i in range(3):\n    assert f(i) == i", "for i in range(3):\n    assert f(i) == i"),
+        (
+            "with pytest.raises(ValueError):\n    f(-1)",
+            "try:\n    f(-1)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError('no ValueError')",
+        ),
+        (
+            "class T:\n    def test_a(self):\n        self.assertRaises(ValueError, f, -1)",
+            "try:\n    f(-1)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError('no ValueError')",
+        ),
+    ],
+)
+def test_other_forms_run_beside_the_solution(code: str, kept: str) -> None:
+    assert one(code) == (kept, "", "")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("assert True", Dropped.NO_CALL),
+        ("assert g(1) == 2", Dropped.NO_CALL),
+        ("assert f(1) == f(1)", Dropped.COMPARES_WITH_ITSELF),
+        ("assert f(unknown) == 2", Dropped.UNDEFINED_NAME),
+        ("assert f(1) == ____", Dropped.UNDEFINED_NAME),
+        ("```\ntry:\n    f(1)\n    assert False\nexcept:\n    pass\n```", Dropped.CATCHES_EVERYTHING),
+        (f"assert f({'x' * 2100!r}) == 1", Dropped.TOO_LONG),
+    ],
+)
+def test_what_is_no_test_is_dropped_with_a_reason(code: str, reason: Dropped) -> None:
+    found = extract_tests(code, "f", 10)
+    assert not found.tests
+    assert [dropped for dropped, _ in found.dropped] == [reason]
+
+
+def test_several_forms_of_several_tests() -> None:
+    text = (
+        "```python\ncases = [(1, 2), (2, 3)]\nfor given, wanted in cases:\n    assert f(given) == wanted\n"
+        "for key, value in {4: 5}.items():\n    result = f(key)\n    assert result == value, key\n"
+        "assert f(1) == 2 and f(9) == 10\n```"
+    )
+    found = extract_tests(text, "f", 10)
+    assert [(test.call, test.expected) for test in found.tests] == [
+        ("f(1)", "2"),
+        ("f(2)", "3"),
+        ("f(4)", "5"),
+        ("f(9)", "10"),
+    ]
+    assert found.dropped == ((Dropped.DUPLICATE, "assert f(1) == 2"),)
+
+
+def test_broken_lines_do_not_take_the_others_with_them() -> None:
+    text = "```python\nassert f(1) == 2\nassert f(2 == 3\nassert f([\n    3,\n]) == 4\nassert f(5) == 6\nassert f(6) =="
+    assert [test.call for test in extract_tests(text, "f", 10).tests] == ["f(1)", "f([3])", "f(5)"]
+
+
+def test_a_test_function_that_was_cut_keeps_its_whole_assertions() -> None:
+    text = "```python\ndef test_f():\n    x = 1\n    assert f(x) == 2\n    assert f(2) == 3\n    assert f([1,"
+    assert [test.call for test in extract_tests(text, "f", 10).tests] == ["f(1)", "f(2)"]
+
+
+def test_assertions_in_prose() -> None:
+    text = "Tests:\n- `assert f(1) == 2`\n- `assert f(2) == 3`: the second\n"
+    assert [test.call for test in extract_tests(text, "f", 10).tests] == ["f(1)", "f(2)"]
+
+
+def test_the_limit_takes_the_first() -> None:
+    found = extract_tests("assert f(1) == 2\nassert f(2) == 3\nassert f(3) == 4", "f", 2)
+    assert [test.call for test in found.tests] == ["f(1)", "f(2)"]
+    assert found.dropped == ((Dropped.BEYOND_LIMIT, "assert f(3) == 4"),)
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        | st.sets(st.integers(), max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
+def test_plain_values_survive_as_literals(value: object) -> None:
+    node = ast.parse(repr(value).replace("inf", "1e999"), mode="eval").body
+    assert ast.literal_eval(literal(node)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["9 ** 9 ** 9", "[0] * 10 ** 9", "'a' * 99999999", "float('nan')", "f(1)", "x", "1 / 0", "{[]: 1}"],
+)
+def test_what_is_no_small_constant_is_not_evaluated(text: str) -> None:
+    with pytest.raises(NotConstantError):
+        constant(ast.parse(text, mode="eval").body)
+
+
+@given(st.text(alphabet="assert f(1)==[2,]\n\t:`'\"defclass() forin#", max_size=100))
+def test_any_text_is_parsed_without_an_error(text: str) -> None:
+    for test in extract_tests(text, "f", 5).tests:
+        ast.parse(test.code)
+
+
+def test_replies_of_the_small_model(rows: Rows, entry_points: dict[int, str]) -> None:
+    """200 real replies. 96 hold no usable assertion: no assertion at all, or ``f`` or another name is tested."""
+    counts: Counter[str] = Counter()
+    for row in rows("qwen_mbpp/texts.jsonl.gz"):
+        if row["kind"] == "test":
+            found = extract_tests(row["text"], entry_points[row["task"]], 50)
+            counts.update(replies=1, useful=bool(found.tests), tests=len(found.tests))
+            counts["split"] += sum(bool(test.call) for test in found.tests)
+            counts.update(reason.value for reason, _ in found.dropped)
+    assert counts["tests"] == 487
+    assert counts["split"] == 483
+    assert counts["useful"] == 104
+
+
+def test_assertions_of_a_base_model(rows: Rows) -> None:
+    """CodeT's rule (cut at ``assert``, keep what parses and names the function) finds hardly a test that we lose."""
+    path = "codet/HumanEval_codegen16B_temp0.8_test_cases_even_tasks.jsonl.gz"
+    theirs: set[str] = set()
+    ours: set[str] = set()
+    for row in rows(path)[:12]:
+        name = re.findall(r"^def (\w+)", row["prompt"], re.MULTILINE)[-1]
+        for sample in row["samples"]:
+            found = extract_tests(sample, name, 5, prefix="assert ")
+            ours |= {test.code for test in found.tests}
+            for piece in f"assert {sample}".split("assert ")[1:6]:
+                if f"{name}(" in piece:
+                    alone = extract_tests(f"assert {piece}", name, 1)
+                    theirs |= {test.code for test in alone.tests}
+    assert len(ours) > 300
+    assert len(theirs - ours) < 0.01 * len(theirs)
