@@ -23,7 +23,8 @@ _REFERS = re.compile(
     re.IGNORECASE,
 )
 _LABEL = re.compile(
-    r"^\W*(?:new )?(?:task|exercise|problem|description)(?: description)?\W*:\W*", re.IGNORECASE
+    r"^\W*(?:new )?(?:task|exercise|problem|description)(?: description| statement)?\W*:\W*",
+    re.IGNORECASE | re.MULTILINE,
 )
 _SIGNATURE = re.compile(r"\bdef\s+[A-Za-z_]\w*\s*\(")
 _TYPING = {
@@ -58,7 +59,8 @@ def parse_concepts(text: str) -> list[str]:
     """Return up to five concepts, lower case, from ``Concepts: a, b`` or a list; empty where there is none."""
     lines = [line.strip() for line in without_thoughts(text).strip().split("\n") if line.strip()]
     labelled = [line.partition(":")[2] for line in lines if line.lower().lstrip("*# ").startswith("concepts")]
-    chosen = labelled[0] if labelled and labelled[0].strip() else ",".join(lines[:MOST_CONCEPTS])
+    listed = [line for line in lines if line.lower().strip("*:# ") != "concepts"]
+    chosen = labelled[0] if labelled and labelled[0].strip() else ",".join(listed[:MOST_CONCEPTS])
     names = [re.sub(r"^[\W\d]+|[\W]+$", "", item).lower() for item in re.split(r"[,;]", chosen)]
     return list(dict.fromkeys(name for name in names if 2 < len(name) <= 60))[:MOST_CONCEPTS]
 
@@ -86,9 +88,10 @@ def parse_task(text: str, seed: Seed) -> ParsedTask | NoTask:
 
 def _words_of(text: str) -> str:
     """Take labels, fences and markdown off the words before the signature."""
-    text = re.sub(r"```\w*|\*\*|^#+ *", "", text, flags=re.MULTILINE)
+    text = re.sub(r"```\w*|\*\*|^#+ *|^(?:from|import) .*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"\W*\b(?:function )?signature\W*$", "", text.strip(), flags=re.IGNORECASE).strip()
-    text = _LABEL.sub("", text)
+    label = _LABEL.search(text)
+    text = text[label.end() :] if label else text
     return text + "." if text and text[-1].isalnum() else text
 
 
