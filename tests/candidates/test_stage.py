@@ -1,0 +1,148 @@
+"""The stage on real replies of the small model to MBPP tasks, replayed for the stage's own requests."""
+
+import gzip
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codedpo.candidates.stage import run, solution_request, test_request
+from codedpo.context import StageContext
+from codedpo.core.config import CandidatesConfig, Config, ModelConfig
+from codedpo.core.errors import TooManyRejectsError
+from codedpo.core.progress import Voice
+from codedpo.core.records import Reject, Solution, Task, Test, Text
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows, write_rows
+from codedpo.services import Services
+
+CANDIDATES = CandidatesConfig(solutions=12, tests=15, tests_per_reply=3)
+
+
+def lines(path: Path) -> list[Any]:
+    with gzip.open(path, "rt") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.fixture(scope="module")
+def tasks(data_folder: Path) -> list[Task]:
+    found = []
+    wanted = {row["task"] for row in lines(data_folder / "qwen_mbpp" / "texts.jsonl.gz")}
+    for row in lines(data_folder / "mbpp" / "mbpp.jsonl.gz"):
+        if row["task_id"] in sorted(wanted)[:10]:
+            (signature,) = re.findall(r"^def .*:", row["code"], re.MULTILINE)[-1:]
+            name = signature.removeprefix("def ").partition("(")[0].strip()
+            found.append(Task(f"t{row['task_id']:06d}", "s000001", [], row["text"], signature, name))
+    return found
+
+
+def recorded(path: Path, tasks: list[Task], texts: list[dict[str, Any]]) -> Path:
+    """Write a recording of the texts as answers to the stage's requests."""
+    rows = []
+    for task in tasks:
+        requests = {
+            "solution": solution_request(task, CANDIDATES, 5),
+            "test": test_request(task, CANDIDATES, 5),
+        }
+        positions: Counter[str] = Counter()
+        for text in texts:
+            if f"t{text['task']:06d}" == task.task_id:
+                row = {
+                    "model": "qwen",
+                    "key": requests[text["kind"]].key,
+                    "position": positions[text["kind"]],
+                }
+                rows.append(row | {"text": text["text"], "finish_reason": "stop", "completion_tokens": 9})
+                positions[text["kind"]] += 1
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def run_stage(folder: Path, tasks: list[Task], recording: Path, **settings: Any) -> StageFolder:
+    config = Config(
+        name="test",
+        seed=5,
+        shard_size=4,
+        model=ModelConfig(kind="recorded", path=str(recording)),
+        candidates=CANDIDATES.model_copy(update=settings),
+    )
+    write_rows(folder / "tasks.parquet", Task, tasks)
+    stage = StageFolder(folder / "3-candidates").open({"stage": "candidates"})
+    voice = Voice(quiet=True)
+    services = Services(config, folder, voice)
+    try:
+        run(
+            StageContext("candidates", config, stage, {Task: [folder / "tasks.parquet"]}, {}, services, voice)
+        )
+    finally:
+        services.close()
+    return stage
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tasks: list[Task]) -> StageFolder:
+    folder = tmp_path_factory.mktemp("run")
+    texts = lines(data_folder / "qwen_mbpp" / "texts.jsonl.gz")
+    return run_stage(folder, tasks, recorded(folder / "recording.jsonl", tasks, texts))
+
+
+def test_every_reply_is_kept_and_gives_a_row_or_a_reason(stage: StageFolder, tasks: list[Task]) -> None:
+    texts = read_rows(stage.parts_of(Text), Text)
+    solutions = read_rows(stage.parts_of(Solution), Solution)
+    tests = read_rows(stage.parts_of(Test), Test)
+    rejects = read_rows(stage.parts_of(Reject), Reject)
+    assert len(texts) == len(tasks) * (12 + 5)
+    for text in texts:
+        made = [row for row in (*solutions, *tests) if row.text_id == text.text_id]
+        assert made or any(reject.row_id.startswith(text.text_id) for reject in rejects)
+    assert len(solutions) > 0.75 * 12 * len(tasks)
+    assert len({row.solution_id for row in solutions}) == len(solutions)
+
+
+def test_tests_of_a_task_differ_and_stay_below_the_limit(stage: StageFolder) -> None:
+    tests = read_rows(stage.parts_of(Test), Test)
+    counts = Counter(test.task_id for test in tests)
+    assert max(counts.values()) <= 15
+    assert len({(test.task_id, test.code) for test in tests}) == len(tests)
+    assert sum(bool(test.call) for test in tests) > 0.9 * len(tests)
+    reasons = {reject.reason for reject in read_rows(stage.parts_of(Reject), Reject)}
+    assert {"no_tests", "beyond_limit"} <= reasons
+
+
+def test_the_prompt_is_one_user_message_with_task_and_signature(
+    stage: StageFolder, tasks: list[Task]
+) -> None:
+    text = read_rows(stage.parts_of(Text), Text)[0]
+    (message,) = json.loads(text.prompt)
+    assert message["role"] == "user"
+    assert tasks[0].prompt in message["content"]
+    assert tasks[0].signature in message["content"]
+
+
+def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list[Task]) -> None:
+    texts = [
+        {"task": int(task.task_id[1:]), "kind": kind, "text": "I cannot do that."}
+        for task in tasks
+        for kind, count in (("solution", 12), ("test", 5))
+        for _ in range(count)
+    ]
+    with pytest.raises(TooManyRejectsError, match=r"candidates\.largest_reject_share"):
+        run_stage(tmp_path, tasks, recorded(tmp_path / "recording.jsonl", tasks, texts))
+    stage = StageFolder(tmp_path / "3-candidates")
+    assert {reject.reason for reject in read_rows(stage.parts_of(Reject), Reject)} == {"no_code", "no_tests"}
+    assert len(read_rows(stage.parts_of(Text), Text)) == 4 * (12 + 5), "what was written is kept"
+
+
+def test_every_option_changes_the_requests(tasks: list[Task]) -> None:
+    task = tasks[0]
+    assert solution_request(task, CANDIDATES, 5).count == 12
+    assert test_request(task, CANDIDATES, 5).count == 5
+    assert "Write 3 assertions" in test_request(task, CANDIDATES, 5).messages[0].content
+    assert solution_request(task, CANDIDATES, 5).key != solution_request(task, CANDIDATES, 6).key
+    hot = CANDIDATES.model_copy(
+        update={"solution_sampling": CANDIDATES.test_sampling.model_copy(update={"top_p": 0.5})}
+    )
+    assert solution_request(task, hot, 5).sampling.top_p == 0.5
