@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,26 +113,28 @@ def labelled_tasks(
     folder = cache_folder() / "bench" / f"codet-{digest.hexdigest()[:16]}"
     solutions, tests = read_samples(solutions_file), read_samples(tests_file)
     problems = [{problem.problem_id: problem for problem in one.problems()} for one in benchmarks]
-    start, result = time.monotonic(), []
     folder.mkdir(parents=True, exist_ok=True)
-    for number, task_id in enumerate(solutions):
-        path = folder / f"{task_id.replace('/', '-')}.npz"
-        if not path.exists():
-            of_task = [(one, known[task_id]) for one, known in zip(benchmarks, problems, strict=True)]
-            arrays = _execute(of_task, solutions[task_id], tests[task_id], sandbox)
-            with path.with_suffix(".tmp").open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-            path.with_suffix(".tmp").replace(path)
-            print(
-                f"executed {number + 1} of {len(solutions)} tasks, {time.monotonic() - start:.0f} s",
-                flush=True,
-            )
-        with np.load(path) as stored:
-            result.append(_task(task_id, stored))
-    return result
+    paths = {task_id: folder / f"{task_id.replace('/', '-')}.npz" for task_id in solutions}
+    pending = [
+        _Pending.of([known[task_id] for known in problems], solutions[task_id], tests[task_id])
+        for task_id, path in paths.items()
+        if not path.exists()
+    ]
+    matrices = sandbox.run(job for one in pending for job in one.jobs(benchmarks))
+    start = time.monotonic()
+    for number, one in enumerate(pending, start=1):
+        arrays = one.arrays(next(matrices), [next(matrices) for _ in benchmarks])
+        path = paths[one.problems[0].problem_id]
+        with path.with_suffix(".tmp").open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+        path.with_suffix(".tmp").replace(path)
+        print(f"executed {number} of {len(pending)} tasks, {time.monotonic() - start:.0f} s", flush=True)
+    return [_task(task_id, path) for task_id, path in paths.items()]
 
 
-def _task(task_id: str, stored: Any) -> LabelledTask:
+def _task(task_id: str, path: Path) -> LabelledTask:
+    with np.load(path) as file:
+        stored = dict(file)
     solutions, tests = stored["passed"].shape
     matrix = PassMatrix(
         task_id=task_id,
@@ -140,56 +142,74 @@ def _task(task_id: str, stored: Any) -> LabelledTask:
         test_ids=tuple(f"{task_id}/a{column}" for column in range(tests)),
         **{name: stored[name] for name in ("passed", "loaded", "call_of_test", "values")},
     )
-    right = {name.removeprefix("right_"): stored[name] for name in stored.files if name.startswith("right_")}
+    right = {name.removeprefix("right_"): of for name, of in stored.items() if name.startswith("right_")}
     return LabelledTask(
         matrix, stored["solution_of_sample"], stored["test_of_occurrence"], right, stored["valid"]
     )
 
 
-def _numbered(items: Iterator[str]) -> tuple[list[str], NDArray[np.int64]]:
+def _numbered(items: Iterable[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     seen: dict[str, int] = {}
     numbers = np.array([seen.setdefault(item, len(seen)) for item in items], dtype=np.int64)
-    return list(seen), numbers
+    return tuple(seen), numbers
 
 
-def _execute(
-    benchmarks: Sequence[tuple[Benchmark, Problem]],
-    solution_samples: Sequence[str],
-    test_samples: Sequence[str],
-    sandbox: Sandbox,
-) -> dict[str, NDArray[Any]]:
-    problem = benchmarks[0][1]
-    programs, solution_of_sample = _numbered(problem.prompt + until_end(text) for text in solution_samples)
-    texts, test_of_occurrence = _numbered(
-        assertion for text in test_samples for assertion in assertions(text, problem.entry_point)
-    )
-    checks = tuple(check_of(text, problem.entry_point) for text in texts)
-    job = Job(problem.problem_id, (*programs, problem.canonical_solution), checks, LIMITS)
-    (cells,) = sandbox.run([job])
-    passed = np.array(
-        [[cell.outcome is Outcome.PASSED for cell in row] for row in cells.cells], dtype=bool
-    ).reshape(len(programs) + 1, len(texts))
-    loaded, right = np.ones(len(programs), dtype=bool), {}
-    for benchmark, of_benchmark in benchmarks:
-        (labels,) = sandbox.run([benchmark.job(of_benchmark, programs)])
-        name = of_benchmark.benchmark
-        right[f"right_{name}"] = np.array(
-            [all(cell.outcome is Outcome.PASSED for cell in row) for row in labels.cells]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    """A task whose programs are still to be run."""
+
+    problems: list[Problem]
+    """The same problem in every benchmark."""
+    programs: tuple[str, ...]
+    checks: tuple[Check, ...]
+    solution_of_sample: NDArray[np.int64]
+    test_of_occurrence: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, problems: list[Problem], solution_samples: Sequence[str], test_samples: Sequence[str]
+    ) -> "_Pending":
+        problem = problems[0]
+        programs, solution_of_sample = _numbered(
+            problem.prompt + until_end(text) for text in solution_samples
         )
-        loaded &= np.array(
-            [all(cell.outcome is not Outcome.NOT_LOADED for cell in row) for row in labels.cells]
+        texts, test_of_occurrence = _numbered(
+            assertion for text in test_samples for assertion in assertions(text, problem.entry_point)
         )
-    call_of_test, values = _values(cells, checks, len(programs))
-    return {
-        "passed": passed[:-1],
-        "valid": passed[-1],
-        "loaded": loaded,
-        "call_of_test": call_of_test,
-        "values": values,
-        "solution_of_sample": solution_of_sample,
-        "test_of_occurrence": test_of_occurrence,
-        **right,
-    }
+        checks = tuple(check_of(text, problem.entry_point) for text in texts)
+        return cls(problems, programs, checks, solution_of_sample, test_of_occurrence)
+
+    def jobs(self, benchmarks: Sequence[Benchmark]) -> Iterator[Job]:
+        """Yield the tests against solutions and canonical solution, then each benchmark's own tests."""
+        problem = self.problems[0]
+        yield Job(problem.problem_id, (*self.programs, problem.canonical_solution), self.checks, LIMITS)
+        for benchmark, of_benchmark in zip(benchmarks, self.problems, strict=True):
+            yield benchmark.job(of_benchmark, self.programs)
+
+    def arrays(self, cells: Matrix, labels: Sequence[Matrix]) -> dict[str, NDArray[Any]]:
+        """Return what is cached of the task."""
+        passed = _where(cells, Outcome.PASSED)
+        call_of_test, values = _values(cells, self.checks, len(self.programs))
+        not_loaded = [_where(label, Outcome.NOT_LOADED).any(axis=1) for label in labels]
+        right = {
+            f"right_{problem.benchmark}": _where(label, Outcome.PASSED).all(axis=1)
+            for problem, label in zip(self.problems, labels, strict=True)
+        }
+        return {
+            "passed": passed[:-1],
+            "valid": passed[-1],
+            "loaded": ~np.any(not_loaded, axis=0),
+            "call_of_test": call_of_test,
+            "values": values,
+            "solution_of_sample": self.solution_of_sample,
+            "test_of_occurrence": self.test_of_occurrence,
+            **right,
+        }
+
+
+def _where(matrix: Matrix, outcome: Outcome) -> NDArray[np.bool_]:
+    rows = [[cell.outcome is outcome for cell in row] for row in matrix.cells]
+    return np.array(rows, dtype=bool).reshape(len(rows), -1)
 
 
 def _values(

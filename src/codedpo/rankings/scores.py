@@ -19,6 +19,8 @@ class Scores:
     """[T], largest 1; None where the strategy does not judge tests."""
     trace: NDArray[np.float64] | None = None
     """[iterations + 1, S], each row scaled to largest 1; None where the strategy does not iterate."""
+    probabilities: NDArray[np.float64] | None = None
+    """[S]: calibrated probability that the solution is right; None where the strategy does not estimate it."""
 
 
 def scaled(scores: NDArray[np.float64]) -> NDArray[np.float64]:
