@@ -23,10 +23,6 @@ def _deep_tuple(value: Any) -> Any:
     return tuple(_deep_tuple(item) for item in value) if isinstance(value, list) else value
 
 
-def _sets(value: list[Any]) -> list[Any]:
-    return [set(item) if isinstance(item, list) and item else {} for item in value]
-
-
 def _tuple_values(value: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(item) for key, item in value.items()}
 
@@ -36,7 +32,6 @@ _EVERY: tuple[tuple[Convert, str], ...] = (
     (_tuples, "63 64 70 94 120 237 272 299 400 409 417 438 473 614 780"),
     (_tuple_of_tuples, "259 278 401 445"),
     (_deep_tuple, "580 615 791"),
-    (_sets, "115"),
     (complex, "252"),
 )
 """Conversion of every argument, and the MBPP numbers that need it."""

@@ -17,10 +17,10 @@ import builtins
 import hashlib
 import keyword
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from codedpo.benchmarks.assertions import parse
 from codedpo.benchmarks.base import Problem
 
 _BUILTINS = frozenset(dir(builtins))
@@ -62,9 +62,7 @@ def normalised_hash(code: str) -> str | None:
     None where the code does not parse.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(code)
+        tree = parse(code)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
     body = [node for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]
@@ -189,7 +187,7 @@ class Decontaminator:
 def _prose(problem: Problem) -> str:
     """Return what a prompt says in words: the docstring of its function or all of it, without examples."""
     try:
-        tree = ast.parse(problem.prompt)
+        tree = parse(problem.prompt)
     except (SyntaxError, ValueError):
         text = problem.prompt
     else:
@@ -202,7 +200,7 @@ def _prose(problem: Problem) -> str:
 def _functions(problem: Problem) -> list[str]:
     """Return the canonical program's function that is asked for, as code."""
     try:
-        tree = ast.parse(problem.canonical_solution)
+        tree = parse(problem.canonical_solution)
     except (SyntaxError, ValueError):
         return []
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]

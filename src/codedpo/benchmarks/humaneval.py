@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from codedpo.benchmarks.assertions import is_empty, names_in, split
+from codedpo.benchmarks.assertions import is_empty, names_in, parse, split
 from codedpo.benchmarks.base import Problem
 from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
@@ -67,7 +67,7 @@ def program(problem: Problem, code: str) -> str:
     A whole program is one that parses and defines the entry point at top level.
     """
     try:
-        tree = ast.parse(code)
+        tree = parse(code)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return problem.prompt + code
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -84,7 +84,7 @@ def checks(problem: Problem) -> tuple[Check, ...]:
     the prompt that it needs (``encode_cyclic`` of HumanEval/38) comes with it, since an answer that is a
     whole program need not repeat it.
     """
-    tree = ast.parse(problem.test)
+    tree = parse(problem.test)
     (check,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"]
     preamble = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     renamed = _Renamed(problem.entry_point)
@@ -110,7 +110,7 @@ def _helpers(problem: Problem, statements: list[ast.stmt]) -> list[ast.stmt]:
     mentioned = set[str]().union(*map(names_in, statements))
     return [
         node
-        for node in ast.parse(problem.canonical_solution).body
+        for node in parse(problem.canonical_solution).body
         if isinstance(node, ast.FunctionDef) and node.name in mentioned and node.name != problem.entry_point
     ]
 

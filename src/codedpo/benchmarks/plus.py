@@ -26,8 +26,10 @@ MBPP_PLUS = DataFile(
     "af43697e8791c4c149bdfd6b489d8b5412507551ac20e28a439f650b8225db63",
     "evalplus/mbppplus_release, v0.2.0",
 )
-LIMITS = Limits(cpu_seconds=4.0, memory_mib=4096, timeouts_per_solution=1)
-"""evalplus: at least 4 s of wall time an input, 4 GiB; one input that takes longer decides."""
+LIMITS = Limits(cpu_seconds=4.0, memory_mib=1024, timeouts_per_solution=1)
+"""evalplus: at least 1 s of wall time an input, or four times that of the canonical solution; one time-out decides."""
+LARGE_LIMITS = Limits(cpu_seconds=20.0, memory_mib=1900, timeouts_per_solution=1)
+"""Of problems whose canonical solution itself takes seconds and a gigabyte for some inputs."""
 FLOAT_TOLERANCE = 1e-6
 """What evalplus allows from the first input on whose expected value is a float, or a list or tuple of floats."""
 FLOAT_VALUED = frozenset(
@@ -58,6 +60,23 @@ AS_SETS = frozenset(
     }
 )
 """MBPP+ functions whose value is compared as a set."""
+HUGE_VALUED = {
+    "string_sequence": "(value,)",
+    "make_a_pile": "map(float, value)",
+    "tri": "map(float, value)",
+    "combinations_colors": "value",
+    "get_coordinates": "value",
+}
+"""Functions that return millions of items for some inputs, and the items of a value that its digest is made of."""
+
+
+def _condensed(call: str, items: str) -> str:
+    """Return an expression that gives a large list or string as a digest, anything else as it is."""
+    return (
+        "(lambda value, digest: (any(map(digest.update, (repr(item).encode() for item in "
+        f"{items}))) or digest.hexdigest()) if type(value) in (list, str) and len(value) > 10000 else value)"
+        f"({call}, __import__('hashlib').sha256())"
+    )
 
 
 class HumanEvalPlus:
@@ -80,7 +99,8 @@ class HumanEvalPlus:
     def job(self, problem: Problem, codes: Sequence[str]) -> Job:
         """Return the job: one check an input, base inputs first."""
         programs = tuple(program(problem, code) for code in codes)
-        return Job(problem.problem_id, programs, checks(problem), LIMITS, problem.canonical_solution)
+        limits = LARGE_LIMITS if problem.entry_point in HUGE_VALUED else LIMITS
+        return Job(problem.problem_id, programs, checks(problem), limits, problem.canonical_solution)
 
 
 class MbppPlus(HumanEvalPlus):
@@ -122,10 +142,10 @@ def _checks(problem: Problem) -> Iterator[Check]:
         if problem.benchmark == "humanevalplus" and name == "find_zero":
             value = f"(lambda xs, x: abs(sum(c * float(x) ** i for i, c in enumerate(xs))))({values}, {call})"
             yield Check(call=value, expected="0.0", tolerance=tolerance)
-        elif problem.benchmark != "mbppplus":
+        elif name in HUGE_VALUED:
+            yield Check(call=_condensed(call, HUGE_VALUED[name]), tolerance=tolerance)
+        elif problem.benchmark == "humanevalplus":
             yield Check(call=call, tolerance=tolerance)
-        elif name == "are_equivalent":  # any value counts, only an exception fails
-            yield Check(call=f"({call}, 0)[1]", expected="0")
         elif name in _ALTERNATIVES:
             yield Check(code=_either(problem, values, _ALTERNATIVES[name]))
         elif name in AS_SETS:
@@ -139,7 +159,6 @@ def _checks(problem: Problem) -> Iterator[Check]:
 
 
 _ALTERNATIVES = {
-    "sum_div": "lambda number: 0",
     "surface_Area": (
         "lambda base, height: round(base**2 + 4 * (base * ((base / 2) ** 2 + height**2) ** 0.5) / 2)"
     ),
