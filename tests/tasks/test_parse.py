@@ -77,6 +77,8 @@ def test_what_is_no_task_says_why(words: str, signature: str, reason: str) -> No
         ("Concepts: Recursion, string slicing.", ["recursion", "string slicing"]),
         ("**Concepts:** sets; sets; loops", ["sets", "loops"]),
         ("1. recursion\n2. dictionaries\n", ["recursion", "dictionaries"]),
+        ("Concepts: Functions, Data Structures, Algorithms.", []),
+        ("Concepts: Python, sets, and loops", ["sets", "loops"]),
         ("", []),
         ("Concepts:", []),
     ],

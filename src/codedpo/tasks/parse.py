@@ -36,6 +36,12 @@ _TYPING = {
     "Text": "str",
 }
 _BUILTINS = set(dir(builtins))
+_SAYS_NOTHING = re.compile(
+    r"(?:and )?(?:python|functions?(?: (?:definitions?|calls?|parameters?|arguments?))?|arguments?|parameters?|"
+    r"programming(?: (?:languages?|concepts?))?|code|"
+    r"(?:data structures?|algorithms?)(?: and (?:data structures?|algorithms?))?)"
+)
+"""Concepts that any function has; small models like to name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,18 @@ class NoTask:
 
 
 def parse_concepts(text: str) -> list[str]:
-    """Return up to five concepts, lower case, from ``Concepts: a, b`` or a list; empty where there is none."""
+    """Return up to five concepts, lower case, from ``Concepts: a, b`` or a list; empty where there is none.
+
+    Concepts that say nothing (``function``, ``algorithms``) count as none.
+    """
     lines = [line.strip() for line in without_thoughts(text).strip().split("\n") if line.strip()]
     labelled = [line.partition(":")[2] for line in lines if line.lower().lstrip("*# ").startswith("concepts")]
     listed = [line for line in lines if line.lower().strip("*:# ") != "concepts"]
     chosen = labelled[0] if labelled and labelled[0].strip() else ",".join(listed[:MOST_CONCEPTS])
     names = [re.sub(r"^[\W\d]+|[\W]+$", "", item).lower() for item in re.split(r"[,;]", chosen)]
-    return list(dict.fromkeys(name for name in names if 2 < len(name) <= 60))[:MOST_CONCEPTS]
+    names = [name.removeprefix("and ") for name in names]
+    telling = [name for name in names if 2 < len(name) <= 60 and not _SAYS_NOTHING.fullmatch(name)]
+    return list(dict.fromkeys(telling))[:MOST_CONCEPTS]
 
 
 def parse_task(text: str, seed: Seed) -> ParsedTask | NoTask:
