@@ -2,7 +2,7 @@
 
 ``python -m bench.training [--pairs 6] [--model NAME]`` trains with DPO and the NLL term on real pairs (right against
 wrong answers of Qwen2.5-Coder-7B-Instruct to EvalPerf's tasks): same weights, data, order, precision and settings.
-The plain script is what TRL's documentation shows: LoRA, reference log-probabilities precomputed, all else TRL's defaults
+The plain script is what TRL's documentation shows: LoRA, reference log-probabilities precomputed, all else by default
 (activation checkpointing is on there; ``--no-checkpointing`` takes it off). The losses are compared step by step.
 """
 
