@@ -9,22 +9,22 @@ from codedpo.core.records import Reject, Solution, Task, Test, Text, TextKind
 from codedpo.llm.base import Request
 from codedpo.llm.parse import Extraction, extract_code
 from codedpo.llm.parse_tests import Dropped, extract_tests
-from codedpo.llm.prompts import as_user, render, sampling_of, text_row
+from codedpo.llm.prompts import conversation, sampling_of, text_row
 
 
 def solution_request(task: Task, config: CandidatesConfig, seed: int) -> Request:
     """Ask for the solutions of a task; the message is also the prompt of the preference pairs."""
-    message = render("codedpo.candidates", "solution.txt", **_values(task))
+    messages = conversation("codedpo.candidates", "solution.txt", **_values(task))
     sampling = sampling_of(config.solution_sampling)
-    return Request(f"{task.task_id}/solution", as_user(message), sampling, config.solutions, seed)
+    return Request(f"{task.task_id}/solution", messages, sampling, config.solutions, seed)
 
 
 def test_request(task: Task, config: CandidatesConfig, seed: int) -> Request:
     """Ask for tests: as many replies of ``tests_per_reply`` assertions as ``tests`` need."""
-    message = render("codedpo.candidates", "test.txt", count=config.tests_per_reply, **_values(task))
+    messages = conversation("codedpo.candidates", "test.txt", count=config.tests_per_reply, **_values(task))
     count = -(-config.tests // config.tests_per_reply)
     sampling = sampling_of(config.test_sampling)
-    return Request(f"{task.task_id}/test", as_user(message), sampling, count, seed)
+    return Request(f"{task.task_id}/test", messages, sampling, count, seed)
 
 
 test_request.__test__ = False  # type: ignore[attr-defined]  # keeps pytest from collecting it

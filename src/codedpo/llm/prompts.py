@@ -1,35 +1,35 @@
 """What stages share when they ask a model: prompt files filled in, requests, and the rows that keep replies."""
 
 import json
+import re
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from codedpo.core.config import SamplingConfig
 from codedpo.core.records import Text, TextKind
-from codedpo.llm.base import Message, Reply, Request, Sampling
+from codedpo.llm.base import Message, Reply, Request, Role, Sampling
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 
 @cache
-def _template(package: str, name: str) -> "Template":
+def _sections(package: str, name: str) -> tuple[tuple[Role, "Template"], ...]:
+    """Read a prompt file: turns that begin with a line ``[user]`` or ``[assistant]``; without one it is all user."""
     from jinja2 import Environment, StrictUndefined
 
     text = (resources.files(package) / "prompts" / name).read_text("utf-8")
-    return Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(text)
+    pieces = re.split(r"^\[(system|user|assistant)\]\n", text, flags=re.MULTILINE)
+    turns = list(zip(pieces[1::2], pieces[2::2], strict=True)) or [("user", text)]
+    environment = Environment(undefined=StrictUndefined)
+    return tuple((cast("Role", role), environment.from_string(part.strip())) for role, part in turns)
 
 
-def render(package: str, name: str, **values: Any) -> str:
+def conversation(package: str, name: str, **values: Any) -> tuple[Message, ...]:
     """Fill in ``prompts/NAME`` of a package (jinja2); a value that the file names and nobody gives is an error."""
-    return _template(package, name).render(**values).strip()
-
-
-def as_user(text: str) -> tuple[Message, ...]:
-    """Make a conversation of one user message: the only form that a preference pair can carry."""
-    return (Message("user", text),)
+    return tuple(Message(role, template.render(**values)) for role, template in _sections(package, name))
 
 
 def sampling_of(section: SamplingConfig, stop: tuple[str, ...] = ()) -> Sampling:

@@ -8,24 +8,22 @@ from codedpo.core.config import Config
 from codedpo.core.near_duplicates import near_duplicates
 from codedpo.core.records import Reject, Seed, Task, Text, TextKind
 from codedpo.llm.base import Request
-from codedpo.llm.prompts import as_user, render, sampling_of, text_row
+from codedpo.llm.prompts import conversation, sampling_of, text_row
 from codedpo.tasks.parse import NoTask, parse_concepts, parse_task
-
-_STOP = ("\nExample", "\n\n\n")
 
 
 def concepts_request(seed: Seed, config: Config) -> Request:
     """Ask for the concepts of a seed."""
-    message = render("codedpo.tasks", "concepts.txt", code=seed.code.strip())
+    messages = conversation("codedpo.tasks", "concepts.txt", code=seed.code.strip())
     sampling = sampling_of(config.tasks.concepts_sampling, ("\n\n",))
-    return Request(f"{seed.seed_id}/concepts", as_user(message), sampling, seed=config.seed)
+    return Request(f"{seed.seed_id}/concepts", messages, sampling, seed=config.seed)
 
 
 def task_request(seed: Seed, concepts: Sequence[str], config: Config) -> Request:
     """Ask for a task that needs these concepts."""
-    message = render("codedpo.tasks", "task.txt", code=seed.code.strip(), concepts=", ".join(concepts))
-    sampling = sampling_of(config.tasks.task_sampling, _STOP)
-    return Request(f"{seed.seed_id}/task", as_user(message), sampling, seed=config.seed)
+    messages = conversation("codedpo.tasks", "task.txt", code=seed.code.strip(), concepts=", ".join(concepts))
+    sampling = sampling_of(config.tasks.task_sampling)
+    return Request(f"{seed.seed_id}/task", messages, sampling, seed=config.seed)
 
 
 def run(context: StageContext) -> None:
@@ -100,14 +98,24 @@ def _tasks(
         )
 
 
+def examples() -> list[str]:
+    """Return the example replies of the task prompt, which small models like to copy."""
+    messages = conversation("codedpo.tasks", "task.txt", code="", concepts="")
+    return [message.content for message in messages if message.role == "assistant"]
+
+
 def _without_repeats(tasks: Sequence[Task], threshold: float, rejects: list[Reject]) -> list[Task]:
+    """Drop each task that repeats an earlier one or an example of the prompt."""
+    shown = examples()
+    texts = [*shown, *(f"Task: {task.prompt}\nSignature: {task.signature}" for task in tasks)]
     kept: list[Task] = []
-    originals = near_duplicates([f"{task.prompt}\n{task.signature}" for task in tasks], threshold)
-    for task, original in zip(tasks, originals, strict=True):
+    for task, original in zip(tasks, near_duplicates(texts, threshold)[len(shown) :], strict=True):
         if original is None:
             kept.append(task)
+        elif original < len(shown):
+            rejects.append(Reject(task.task_id, "copies_example", task.prompt[:200]))
         else:
-            rejects.append(Reject(task.task_id, "near_duplicate", tasks[original].task_id))
+            rejects.append(Reject(task.task_id, "near_duplicate", tasks[original - len(shown)].task_id))
     return kept
 
 
