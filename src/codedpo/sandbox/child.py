@@ -21,7 +21,7 @@ RECORD = struct.Struct("=IIBQI")
 PROGRESS = struct.Struct("=IIQQ")
 """Solution and test at work, CPU nanoseconds of the process when it began, bytes of records written."""
 PREPARING, LOADING, DONE = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
-"""As solution: still compiling tests; as test: loading the solution; as solution: all done."""
+"""As test: compiling the tests, loading the solution; as solution: all done. ``PREPARING`` as solution: not begun."""
 FLAGS, RECORDS = 64, 64 + 4096
 """Offsets in the arena: a byte per solution (1: wants a child of its own), then the records."""
 MOST_SOLUTIONS = RECORDS - FLAGS
@@ -32,8 +32,9 @@ _CALL, _PROGRAM = "eval", "exec"
 class Recorder:
     """Writes progress and records into the arena; keeps what it needs out of reach of later changes."""
 
-    def __init__(self, arena: Any) -> None:
+    def __init__(self, arena: Any, *, alone: bool) -> None:
         self._arena = arena
+        self._alone = alone
         self._used = 0
         self._limit = len(arena) - RECORDS - RECORD.size
         self._write_progress = PROGRESS.pack_into
@@ -45,8 +46,14 @@ class Recorder:
         self._write_progress(self._arena, 0, solution, test, cpu_ns, self._used)
 
     def add(self, solution: int, test: int, kind: int, cpu_ns: int, content: bytes) -> None:
-        """Append a record; one that does not fit is marked opaque."""
+        """Append a record; one that does not fit is marked opaque.
+
+        Raises:
+            MemoryError: it does not fit, and solutions share this child: one of them must not take all the room.
+        """
         if self._used + len(content) > self._limit:
+            if not self._alone:
+                raise MemoryError
             kind, content = OPAQUE, b"too_large"
             if self._used + len(content) > self._limit:
                 return
@@ -77,59 +84,53 @@ def new_namespace(name: str) -> dict[str, Any]:
 
 
 class Runner:
-    """Runs one job's solutions in this process.
+    """Runs one task's solutions in this process.
 
     Args:
-        arena: shared memory of at least ``RECORDS`` bytes and room for the records.
+        record: where what happens is written.
         checks: for every test whether it is a call (else a program that asserts) and its source.
         seeds_random: whether the global random generators are seeded before every test.
+        alone: whether this process has one solution only.
     """
 
-    def __init__(self, arena: Any, checks: list[tuple[bool, str]], *, seeds_random: bool) -> None:
-        self._record = Recorder(arena)
+    def __init__(
+        self, record: Recorder, checks: list[tuple[bool, str]], *, seeds_random: bool, alone: bool
+    ) -> None:
+        self._record = record
         self._checks = checks
         self._codes: list[types.CodeType | None] = [None] * len(checks)
         self._seed = seeder() if seeds_random else None
         self._clock: Callable[[], int] = time.process_time_ns
-        self._alone = False
+        self._alone = alone
+        self._tests_are_tame: dict[frozenset[str], bool] = {}
 
-    def run_group(self, solutions: list[tuple[int, str]], first_test: int) -> None:
-        """Run tame solutions one after the other; mark the others. The first one begins at ``first_test``."""
-        self._record.begin(PREPARING, 0, 0)
-        tests_are_tame: dict[frozenset[str], bool] = {}
+    def compile_tests(self) -> None:
+        """Compile every test now, before any solution runs."""
         for test in range(len(self._checks)):
             self._compile(test)
-        for solution, source in solutions:
-            self._record.begin(solution, LOADING, self._clock())
-            try:
-                code = compile(source, "<solution>", "exec", dont_inherit=True)
-            except (SyntaxError, ValueError):
-                code = None
-            except Exception:
-                self._record.wants_own_child(solution)
-                continue
-            if code is not None:
-                names = stored_names(code)
-                if names not in tests_are_tame:
-                    tests_are_tame[names] = all(
-                        is_tame(test, names) for test in self._codes if test is not None
-                    )
-                if not (tests_are_tame[names] and is_tame(code)):
-                    self._record.wants_own_child(solution)
-                    continue
-            try:
-                self.run_one(solution, source, first_test, code)
-            except MemoryError:
-                self._record.wants_own_child(solution)
-            first_test = 0
-        self._record.begin(DONE, 0, 0)
 
-    def run_alone(self, solution: int, source: str, first_test: int, last_test: int) -> None:
-        """Run one solution, whatever it is, on the tests from ``first_test`` to before ``last_test``."""
-        self._record.begin(solution, LOADING, self._clock())
-        self._alone = True
-        self.run_one(solution, source, first_test, None, last_test)
-        self._record.begin(DONE, 0, 0)
+    def run_if_tame(self, solution: int, source: str, first_test: int) -> None:
+        """Run a solution from its test ``first_test`` on if it and its tests are tame; else mark it."""
+        try:
+            code = compile(source, "<solution>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            code = None
+        except Exception:
+            self._record.wants_own_child(solution)
+            return
+        if code is not None:
+            names = stored_names(code)
+            known = self._tests_are_tame.get(names)
+            if known is None:
+                known = all(is_tame(test, names) for test in self._codes if test is not None)
+                self._tests_are_tame[names] = known
+            if not (known and is_tame(code)):
+                self._record.wants_own_child(solution)
+                return
+        try:
+            self.run_one(solution, source, first_test, code)
+        except MemoryError:
+            self._record.wants_own_child(solution)
 
     def run_one(
         self, solution: int, source: str, first: int, code: types.CodeType | None, last: int | None = None
@@ -207,9 +208,49 @@ def seeder() -> Callable[[], None]:
     return seed
 
 
+Tasks = list[tuple[list[str], list[tuple[bool, str]]]]
+"""Solutions and checks of each task; solutions are counted through all tasks."""
+
+
+def run_shared(arena: Any, tasks: Tasks, first: int, first_test: int) -> None:
+    """Run the tame solutions of all tasks from solution ``first`` on, and mark the others."""
+    record = Recorder(arena, alone=False)
+    solution = 0
+    for solutions, checks in tasks:
+        if first >= solution + len(solutions):
+            solution += len(solutions)
+            continue
+        record.begin(max(first, solution), PREPARING, time.process_time_ns())
+        runner = Runner(record, checks, seeds_random=False, alone=False)
+        runner.compile_tests()
+        for source in solutions:
+            if solution >= first:
+                record.begin(solution, LOADING, time.process_time_ns())
+                runner.run_if_tame(solution, source, first_test if solution == first else 0)
+            solution += 1
+    record.begin(DONE, 0, 0)
+
+
+def run_alone(
+    arena: Any,
+    solution: int,
+    source: str,
+    checks: list[tuple[bool, str]],
+    tests: range,
+    *,
+    seeds_random: bool,
+) -> None:
+    """Run one solution, whatever it is, on some of its tests."""
+    record = Recorder(arena, alone=True)
+    record.begin(solution, LOADING, time.process_time_ns())
+    runner = Runner(record, checks, seeds_random=seeds_random, alone=True)
+    runner.run_one(solution, source, tests.start, None, tests.stop)
+    record.begin(DONE, 0, 0)
+
+
 def run_program(arena: Any, solution: int, test: int, source: str) -> None:
     """Run a solution as a program: standard input and output are descriptors 0 and 1."""
-    record, clock = Recorder(arena), time.process_time_ns
+    record, clock = Recorder(arena, alone=True), time.process_time_ns
     record.begin(solution, test, clock())
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

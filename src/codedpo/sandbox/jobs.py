@@ -1,4 +1,4 @@
-"""Runs one job: which solutions share a child, and where to go on after one that did not finish."""
+"""Runs jobs: which solutions share a child, and where to go on after one that did not finish."""
 
 import mmap
 import os
@@ -11,11 +11,10 @@ from codedpo.sandbox.forker import TIMEOUT, Bounds, Ending, Forker
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One job as the oracle sends it: everything but the expectations."""
+    """Some jobs as the oracle sends them: everything but the expectations. Solutions are counted through all tasks."""
 
-    solutions: list[str]
-    checks: list[tuple[bool, str]]
-    stdin: list[bytes | None]
+    tasks: list[tuple[list[str], list[tuple[bool, str]], list[bytes | None]]]
+    """Solutions, checks (whether a call, source), standard inputs."""
     cpu_seconds: float
     wall_factor: float
     memory_mib: int
@@ -25,60 +24,78 @@ class Work:
     grouped: bool
     fork_per_test: bool
 
-    def bounds(self, solutions: int) -> Bounds:
-        """Return what a child for so many solutions may use."""
-        steps = (len(self.checks) + 1) * solutions
+    def bounds(self, steps: int) -> Bounds:
+        """Return what a child may use that may be at work on so many tests."""
         return Bounds(
             self.cpu_seconds, self.wall_factor, self.memory_mib, self.threads, self.output_kib, steps
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    """One solution with what it is run on."""
+
+    source: str
+    checks: list[tuple[bool, str]]
+    stdin: list[bytes | None]
+    task_end: int
+    """The first solution of the next task."""
+
+
 class Run:
-    """The children of one job, one after the other."""
+    """The children of one request, one after the other."""
 
     def __init__(self, forker: Forker, work: Work) -> None:
         self._forker = forker
         self._work = work
+        self._solutions: list[_Solution] = []
+        for sources, checks, stdin in work.tasks:
+            end = len(self._solutions) + len(sources)
+            self._solutions.extend(_Solution(source, checks, stdin, end) for source in sources)
         self.records: list[tuple[int, int, bytes]] = []
         """First solution, end, and what a child wrote about solutions between them."""
         self.events: list[tuple[int, int, str, int]] = []
-        self.peaks = [0] * len(work.solutions)
-        text = "".join(source for _, source in work.checks)
-        self._tests_use_random = "random" in text
+        """What no child could write: solution, test, how its child ended, CPU ns."""
+        self.peaks = [0] * len(self._solutions)
+        """Peak memory of the child that ran a solution, KiB."""
 
     def everything(self) -> None:
-        """Run every solution on every test, into ``records``, ``events`` and ``peaks`` (KiB a solution)."""
-        work = self._work
-        alone = list(range(len(work.solutions)))
-        if any(given is not None for given in work.stdin):
-            for solution in alone:
-                self._programs(solution)
-            return
-        if work.grouped and not work.fork_per_test and 1 < len(alone) <= child.MOST_SOLUTIONS:
-            alone = self._group()
+        """Run every solution on every test, into ``records``, ``events`` and ``peaks``."""
+        alone = list(range(len(self._solutions)))
+        reads = any(given is not None for one in self._solutions for given in one.stdin)
+        if self._work.grouped and not reads and 1 < len(alone) <= child.MOST_SOLUTIONS:
+            alone = self._shared()
         for solution in alone:
-            self._alone(solution)
+            if any(given is not None for given in self._solutions[solution].stdin):
+                self._programs(solution)
+            else:
+                self._alone(solution)
 
-    def _group(self) -> list[int]:
+    def _shared(self) -> list[int]:
         """Run all tame solutions in shared children; return the others."""
-        work = self._work
-        everyone = list(enumerate(work.solutions))
+        end = len(self._solutions)
+        tasks = [(sources, checks) for sources, checks, _ in self._work.tasks]
+        steps = sum(len(one.checks) + 1 for one in self._solutions)
         position, first_test, timeouts = 0, 0, 0
         own: set[int] = set()
-        while position < len(everyone):
-            todo = everyone[position:]
-            ending = self._forker.spawn(work.bounds(len(todo)), partial(_run_group, work, todo, first_test))
-            own.update(self._forker.take_flags(len(everyone)))
-            self._keep(ending, position, len(everyone))
+        while position < end:
+            body = partial(_run_shared, tasks, position, first_test)
+            ending = self._forker.spawn(self._work.bounds(steps), body)
+            own.update(self._forker.take_flags(end))
+            self._keep(ending, position, end)
             if ending.solution == child.DONE:
                 break
-            if not position <= ending.solution < len(everyone):
-                return sorted(own | set(range(position, len(everyone))))
+            if not position <= ending.solution < end:
+                return sorted(own | set(range(position, end)))
             if ending.solution != position:
                 position, timeouts = ending.solution, 0
+            if ending.test == child.PREPARING:
+                own.update(range(position, self._solutions[position].task_end))
+                position, first_test = self._solutions[position].task_end, 0
+                continue
             timeouts += ending.how == TIMEOUT
             self.events.append((position, ending.test, ending.how, ending.cpu_ns))
-            if ending.test == child.LOADING or timeouts >= work.timeouts:
+            if ending.test == child.LOADING or timeouts >= self._work.timeouts:
                 position, first_test, timeouts = position + 1, 0, 0
             else:
                 first_test = ending.test + 1
@@ -86,14 +103,14 @@ class Run:
 
     def _alone(self, solution: int) -> None:
         """Run one solution in children that it shares with no other."""
-        work, source = self._work, self._work.solutions[solution]
-        seeds = self._tests_use_random or "random" in source
+        one = self._solutions[solution]
+        seeds = "random" in one.source or any("random" in source for _, source in one.checks)
+        bounds = self._work.bounds(len(one.checks) + 1)
         first, timeouts = 0, 0
-        while first < len(work.checks):
-            last = first + 1 if work.fork_per_test else len(work.checks)
-            ending = self._forker.spawn(
-                work.bounds(1), partial(_run_alone, work, solution, seeds, range(first, last))
-            )
+        while first < len(one.checks):
+            last = first + 1 if self._work.fork_per_test else len(one.checks)
+            body = partial(_run_alone, solution, one, seeds, range(first, last))
+            ending = self._forker.spawn(bounds, body)
             self._keep(ending, solution, solution + 1)
             if ending.solution == child.DONE:
                 first = last
@@ -101,21 +118,21 @@ class Run:
             test = ending.test if first <= ending.test < last else child.LOADING
             self.events.append((solution, test, ending.how, ending.cpu_ns))
             timeouts += ending.how == TIMEOUT
-            if test == child.LOADING or timeouts >= work.timeouts:
+            if test == child.LOADING or timeouts >= self._work.timeouts:
                 return
             first = test + 1
 
     def _programs(self, solution: int) -> None:
         """Run one solution as a program, a child for every test, its output taken from its descriptor 1."""
-        work, source, timeouts = self._work, self._work.solutions[solution], 0
-        for test, given in enumerate(work.stdin):
+        work, one, timeouts = self._work, self._solutions[solution], 0
+        for test, given in enumerate(one.stdin):
             if timeouts >= work.timeouts:
                 return
             inlet, outlet = os.memfd_create("stdin"), os.memfd_create("stdout")
             try:
                 wire.write_all(inlet, given or b"")
                 os.lseek(inlet, 0, os.SEEK_SET)
-                body = partial(_run_program, solution, test, source)
+                body = partial(_run_program, solution, test, one.source)
                 ending = self._forker.spawn(work.bounds(1), body, (inlet, outlet))
                 os.lseek(outlet, 0, os.SEEK_SET)
                 output = wire.read_up_to(outlet, work.output_kib * 1024)
@@ -136,13 +153,12 @@ class Run:
             self.peaks[solution] = max(self.peaks[solution], ending.peak_kib)
 
 
-def _run_group(work: Work, todo: list[tuple[int, str]], first_test: int, arena: mmap.mmap) -> None:
-    child.Runner(arena, work.checks, seeds_random=False).run_group(todo, first_test)
+def _run_shared(tasks: child.Tasks, first: int, first_test: int, arena: mmap.mmap) -> None:
+    child.run_shared(arena, tasks, first, first_test)
 
 
-def _run_alone(work: Work, solution: int, seeds: bool, tests: range, arena: mmap.mmap) -> None:
-    runner = child.Runner(arena, work.checks, seeds_random=seeds)
-    runner.run_alone(solution, work.solutions[solution], tests.start, tests.stop)
+def _run_alone(solution: int, one: _Solution, seeds: bool, tests: range, arena: mmap.mmap) -> None:
+    child.run_alone(arena, solution, one.source, one.checks, tests, seeds_random=seeds)
 
 
 def _run_program(solution: int, test: int, source: str, arena: mmap.mmap) -> None:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox import oracle, wire
 from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
+from codedpo.sandbox.judge import CellRow
 from codedpo.sandbox.values import OpaqueError
 
 
@@ -41,6 +43,8 @@ ALL_LAYERS = ("namespaces", "landlock", "seccomp")
 _BOOT = "import sys; sys.path.append({root!r}); from codedpo.sandbox.{module} import main; main()"
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 _ATTEMPTS = 2
+_BATCHES_AHEAD = 3
+_SOLUTIONS_OF_A_BATCH = 64
 
 
 class _Worker:
@@ -145,18 +149,35 @@ class LocalSandbox:
         return self._isolation
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
-        """Run jobs on all workers; matrices come in the order of the jobs, a few jobs are read ahead."""
-        waiting: deque[Future[Matrix]] = deque()
+        """Run jobs on all workers; matrices come in the order of the jobs, some jobs are read ahead.
+
+        Jobs travel in batches, since tame solutions of all jobs of a batch share a child.
+        """
+        waiting: deque[Future[list[Matrix]]] = deque()
         with ThreadPoolExecutor(self._count, thread_name_prefix="sandbox") as pool:
             try:
-                for job in jobs:
-                    waiting.append(pool.submit(self._run_one, job))
-                    if len(waiting) > 4 * self._count:
-                        yield waiting.popleft().result()
+                for batch in self._batches(jobs):
+                    waiting.append(pool.submit(self._run_batch, batch))
+                    if len(waiting) > _BATCHES_AHEAD * self._count:
+                        yield from waiting.popleft().result()
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _batches(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
+        """Cut a stream of jobs where limits change or enough solutions are together; early batches are smaller."""
+        batch: list[Job] = []
+        made = size = 0
+        for job in jobs:
+            most = _SOLUTIONS_OF_A_BATCH * min(1.0, (1 + made) / (4 * self._count)) if self._grouped else 1
+            if batch and (size + len(job.solutions) > most or job.limits != batch[0].limits):
+                yield batch
+                batch, size, made = [], 0, made + 1
+            batch.append(job)
+            size += len(job.solutions)
+        if batch:
+            yield batch
 
     def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
         """Measure jobs one at a time; what else this machine does meanwhile disturbs them."""
@@ -191,20 +212,53 @@ class LocalSandbox:
             for _ in range(self._count):
                 self._idle.put(None)
 
-    def _run_one(self, job: Job) -> Matrix:
-        reply = self._ask(_request(job, job.solutions, self._grouped, self._fork_per_test))
+    def _run_batch(self, batch: list[Job]) -> list[Matrix]:
+        reply = self._ask(self._request(batch))
         if reply is None:
             # One of the solutions took a helper down with it: find out which, and keep the others' results.
-            rows, peaks = [], []
-            for solution in job.solutions:
-                reply = self._ask(_request(job, (solution,), self._grouped, self._fork_per_test))
-                lost = [("crashed", "SandboxDied", "", 0, True)] * len(job.checks)
-                rows.append(reply[0][0] if reply else lost)
-                peaks.append(reply[1][0] if reply else 0)
-        else:
-            rows, peaks = reply
+            return [self._run_piecewise(job) for job in batch]
         assert self._isolation
-        return Matrix(job.job_id, tuple(map(_cells, rows, peaks)), self._isolation.level)
+        level = self._isolation.level
+        return [
+            Matrix(job.job_id, tuple(map(_cells, rows, peaks)), level)
+            for job, (rows, peaks) in zip(batch, reply, strict=True)
+        ]
+
+    def _run_piecewise(self, job: Job) -> Matrix:
+        """Run every solution of a job in a request of its own."""
+        rows: list[tuple[Cell, ...]] = []
+        for solution in job.solutions:
+            reply = self._ask(self._request([replace(job, solutions=(solution,))]))
+            lost = [("crashed", "SandboxDied", "", 0, True)] * len(job.checks)
+            rows.append(_cells(reply[0][0][0], reply[0][1][0]) if reply else _cells(lost, 0))
+        assert self._isolation
+        return Matrix(job.job_id, tuple(rows), self._isolation.level)
+
+    def _request(self, batch: list[Job]) -> Any:
+        limits = batch[0].limits
+        return "run", (
+            [
+                (
+                    list(job.solutions),
+                    [
+                        (check.code, check.call, check.expected, check.stdin, check.tolerance)
+                        for check in job.checks
+                    ],
+                    job.reference,
+                )
+                for job in batch
+            ],
+            (
+                limits.cpu_seconds,
+                limits.wall_factor,
+                limits.memory_mib,
+                limits.threads,
+                limits.output_kib,
+                limits.timeouts_per_solution,
+            ),
+            self._grouped and not self._fork_per_test,
+            self._fork_per_test,
+        )
 
     def _ask(self, request: Any) -> Any:
         """Return a worker's reply; None where workers died of the request repeatedly."""
@@ -299,29 +353,10 @@ class LocalSandbox:
         return worker
 
 
-def _request(job: Job, solutions: tuple[str, ...], grouped: bool, fork_per_test: bool) -> Any:
-    limits = job.limits
-    return "run", (
-        list(solutions),
-        [(check.code, check.call, check.expected, check.stdin, check.tolerance) for check in job.checks],
-        job.reference,
-        (
-            limits.cpu_seconds,
-            limits.wall_factor,
-            limits.memory_mib,
-            limits.threads,
-            limits.output_kib,
-            limits.timeouts_per_solution,
-        ),
-        grouped,
-        fork_per_test,
-    )
-
-
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 
 
-def _cells(rows: list[oracle.CellRow], peak_kib: int) -> tuple[Cell, ...]:
+def _cells(rows: list[CellRow], peak_kib: int) -> tuple[Cell, ...]:
     return tuple(
         Cell(
             _OUTCOMES[outcome], error, digest, cpu_ns, peak_kib, Oracle.SPLIT if split else Oracle.IN_PROCESS

@@ -25,7 +25,7 @@ def _words(text: str) -> frozenset[str]:
 _BUILTIN_NAMES = _words(
     "abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter "
     "float frozenset hash hex id int isinstance issubclass iter len list map max min next oct ord "
-    "pow print range repr reversed round set slice sorted str sum tuple type zip NotImplemented "
+    "pow print range repr reversed round set slice sorted str sum tuple zip NotImplemented "
     "Ellipsis object __name__"
 ) | {
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
