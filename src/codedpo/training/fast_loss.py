@@ -11,6 +11,7 @@ import math
 import types
 from typing import Any
 
+from codedpo.training import fast_lora
 from codedpo.training.packing import token_tree
 
 ARCHITECTURES = frozenset({"llama", "mistral", "phi", "qwen2", "qwen3", "starcoder2"})
@@ -158,9 +159,14 @@ def fast(trainer_class: type) -> type:
         _installed = False
 
         def _install(self) -> None:
-            if not self._installed:
-                model = self.model
-                self._installed = install(model.get_base_model() if hasattr(model, "peft_config") else model)
+            if self._installed:
+                return
+            self._installed, model = True, self.model
+            if hasattr(model, "peft_config"):
+                if not self.args.bf16:
+                    fast_lora.install(model)
+                model = model.get_base_model()
+            install(model)
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             self._install()
