@@ -102,7 +102,7 @@ def _judged(rank: Rank, matrix: PassMatrix, right: NDArray[np.bool_]) -> TaskRes
     if scores.probabilities is not None:
         confidence = scores.probabilities[top].mean() * (1 - scores.probabilities[bottom].mean())
     else:
-        shares = value_shares(matrix)[top]
+        shares = value_shares(matrix.values)[top]
         confidence = shares.mean() if shares.size else 0.0
     return judge(scores.solutions, right, matrix.loaded, float(confidence))
 

@@ -43,5 +43,5 @@ def agreement_times_self_validation(
 
 
 def _agreement(matrix: PassMatrix) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    shares = value_shares(matrix)
+    shares = value_shares(matrix.values)
     return shares.mean(axis=1) if shares.shape[1] else np.ones(len(shares))

@@ -1,6 +1,7 @@
 """The ranking strategies by name: each a pure function ``rank(matrix, **options) -> Scores``."""
 
 STRATEGIES = {
+    "consensus": "codedpo.rankings.consensus:rank",
     "self_validation": "codedpo.rankings.self_validation:rank",
     "hits": "codedpo.rankings.hits:rank",
     "number_passed": "codedpo.rankings.baselines:number_passed",

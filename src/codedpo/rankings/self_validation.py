@@ -5,14 +5,15 @@ Source: Zhang et al., CodeDPO, arXiv 2410.05605: every solution and every test s
 for tests with the roles swapped; d = 0.85, 10 iterations.
 
 The paper calls this a PageRank, but nothing is divided by degrees: it is a lazy power iteration whose limit is
-HITS (``hits.py``), so that d and the number of iterations hardly change the order once there are about five.
+HITS (``hits``), so that d and the number of iterations hardly change the order once there are about five.
 Scores grow by some power of the largest singular value (10^8.6 for 15 x 15 ones); one common factor for
-solutions and tests is taken out at every step, which changes neither order nor ratios.
+solutions and tests is taken out in time, which changes neither order nor ratios.
 
 Good where most tests are valid. Its weakness: a trivial test collects every vote, and a large group of wrong
-solutions that agree outvotes a small right one. Cost: iterations x S x T multiplications.
+solutions that agree outvotes a small right one. Cost: iterations x (S + T)^2 multiplications.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Literal, get_args
 
@@ -27,6 +28,11 @@ Order = Literal["simultaneous", "tests_first", "solutions_first"]
 """Which side moves first within an iteration; the other side then sees the new scores."""
 
 
+_ORDERS = get_args(Order)
+_SAFE_DIGITS = 200
+"""Decimal digits that scores may grow by before the common factor is taken out; doubles hold 308."""
+
+
 def iterate(
     passed: NDArray[np.bool_], damping: float, order: Order = "simultaneous"
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -37,12 +43,12 @@ def iterate(
     Raises:
         ConfigError: ``damping`` outside (0, 1], or an unknown order.
     """
-    _check(damping, order)
-    links = passed.astype(np.float64)
-    solutions, tests = np.ones(links.shape[0]), np.ones(links.shape[1])
+    updates = _updates(passed, damping, order)
+    scores = np.ones(sum(passed.shape))
     while True:
-        yield solutions, tests
-        solutions, tests = _step(links, solutions, tests, damping, order)
+        yield scores[: len(passed)], scores[len(passed) :]
+        for update in updates:
+            scores = update @ scores
 
 
 def rank(
@@ -65,40 +71,53 @@ def rank(
     Raises:
         ConfigError: an option outside its range.
     """
-    _check(damping, order)
+    return rank_passes(matrix.passed, damping, iterations, order, trace)
+
+
+def rank_passes(
+    passed: NDArray[np.bool_],
+    damping: float = 0.85,
+    iterations: int = 10,
+    order: Order = "simultaneous",
+    trace: bool = False,
+) -> Scores:
+    """Score a bare pass matrix [S, T]; see ``rank``."""
     if iterations < 1:
-        raise ConfigError(f"rankings: iterations is {iterations}, but the score needs at least one")
-    links = matrix.passed.astype(np.float64)
-    solutions, tests = np.ones(links.shape[0]), np.ones(links.shape[1])
-    steps = [scaled(solutions)]
-    for _ in range(iterations):
-        solutions, tests = _step(links, solutions, tests, damping, order)
-        common = max(solutions.max(initial=0.0), tests.max(initial=0.0)) or 1.0
-        solutions, tests = solutions / common, tests / common
+        raise ConfigError(f"rankings: iterations is {iterations}, but the score needs at least one.")
+    updates = _updates(passed, damping, order)
+    solutions = len(passed)
+    scores = np.ones(sum(passed.shape))
+    steps = [scores[:solutions]]
+    growth = 2.0 + passed.size  # no score grows faster in one iteration
+    between = max(1, int(_SAFE_DIGITS / math.log10(growth)))
+    for iteration in range(1, iterations + 1):
+        for update in updates:
+            scores = update @ scores
+        if iteration % between == 0:
+            scores = scaled(scores)
         if trace:
-            steps.append(scaled(solutions))
-    return Scores(scaled(solutions), scaled(tests), np.stack(steps) if trace else None)
+            steps.append(scaled(scores[:solutions]))
+    return Scores(scaled(scores[:solutions]), scaled(scores[solutions:]), np.stack(steps) if trace else None)
 
 
-def _step(
-    links: NDArray[np.float64],
-    solutions: NDArray[np.float64],
-    tests: NDArray[np.float64],
-    damping: float,
-    order: Order,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    keep = 1.0 - damping
-    if order == "tests_first":
-        tests = keep * tests + damping * (solutions @ links)
-        return keep * solutions + damping * (links @ tests), tests
-    if order == "solutions_first":
-        solutions = keep * solutions + damping * (links @ tests)
-        return solutions, keep * tests + damping * (solutions @ links)
-    return keep * solutions + damping * (links @ tests), keep * tests + damping * (solutions @ links)
+def _updates(passed: NDArray[np.bool_], damping: float, order: Order) -> tuple[NDArray[np.float64], ...]:
+    """Return the matrices [S + T, S + T] that make one iteration when applied, in turn, to all scores."""
+    _check(damping, order)
+    solutions, total = len(passed), sum(passed.shape)
+    votes = np.zeros((total, total))
+    votes[:solutions, solutions:] = passed
+    votes[solutions:, :solutions] = passed.T
+    votes *= damping
+    votes.flat[:: total + 1] = 1.0 - damping
+    if order == "simultaneous":
+        return (votes,)
+    only_solutions, only_tests = np.eye(total), np.eye(total)
+    only_solutions[:solutions], only_tests[solutions:] = votes[:solutions], votes[solutions:]
+    return (only_tests, only_solutions) if order == "tests_first" else (only_solutions, only_tests)
 
 
 def _check(damping: float, order: str) -> None:
     if not 0.0 < damping <= 1.0:
         raise ConfigError(f"rankings: damping is {damping}, but it must lie in (0, 1]; the paper has 0.85")
-    if order not in get_args(Order):
-        raise ConfigError(f"rankings: order is {order!r}, but it must be one of {', '.join(get_args(Order))}")
+    if order not in _ORDERS:
+        raise ConfigError(f"rankings: order is {order!r}, but it must be one of {', '.join(_ORDERS)}")

@@ -1,0 +1,60 @@
+"""Our strategy: the paper's score, corrected by what solutions agree on, as far as the tests cannot be trusted."""
+
+import numpy as np
+
+from codedpo.core.matrix import PassMatrix
+from codedpo.rankings import self_validation
+from codedpo.rankings.groups import groups, value_shares
+from codedpo.rankings.scores import Scores
+
+AGREEMENT_POWER = 3.0
+GROUP_POWER = 0.25
+AGREEMENT_ODDS = 0.69
+GROUP_ODDS = 1.08
+LOG_ODDS = 2.21
+"""Fitted on the HumanEval tasks whose number is divisible by 4 (CodeT's samples); see ``docs/rankings.md``."""
+LEAST_AGREEMENT, LEAST_SCORE = 0.01, 0.001
+"""Added before logarithms: a lone solution is unlikely to be right, not impossible."""
+
+
+def rank(
+    matrix: PassMatrix, *, agreement_power: float = AGREEMENT_POWER, group_power: float = GROUP_POWER
+) -> Scores:
+    """Score a solution by ``v * (a^3 * g^(1/4))^(1 - q)``.
+
+    ``v`` is its self-validation score, ``a`` the mean share of solutions that return its value (``agreement``),
+    ``g`` the share of solutions that behave exactly like it, and ``q`` the largest share of tests that one
+    solution passes. Where one solution passes nearly all tests they are mostly valid, and the paper's score
+    decides; where none does, many tests are wrong and agreement decides. Tests that every solution passes say
+    nothing about solutions or about validity: they are left out (and score 0), so trivial tests change nothing.
+
+    ``probabilities`` are the chance that a solution is right if it is the best of its task:
+    ``odds = e^2.21 a^0.69 g^1.08``.
+
+    Good at every test validity; without values (a matrix of passes only) ``a`` is the agreement of pass vectors.
+    Its limit is the limit of all agreement: a bug that most solutions share. Cost: that of self-validation, and
+    S x C.
+    """
+    solutions = len(matrix.solution_ids)
+    if solutions == 0:
+        return Scores(np.empty(0), np.empty(0), probabilities=np.empty(0))
+    separating = matrix.passed.sum(axis=0) < max(np.count_nonzero(matrix.loaded), 1)
+    passed = matrix.passed if separating.all() else matrix.passed[:, separating]
+    validation = self_validation.rank_passes(passed)
+    best_share = int(passed.sum(axis=1).max()) / passed.shape[1] if passed.size else 0.0
+    shares = value_shares(matrix.values if matrix.values.size else matrix.passed.astype(np.int64))
+    agreement = shares.sum(axis=1) / shares.shape[1] if shares.size else np.full(solutions, 1.0 / solutions)
+    labels, sizes = groups(np.concatenate([matrix.values, matrix.passed], axis=1))
+    log_agreement, log_group = np.log(agreement + LEAST_AGREEMENT), np.log(sizes[labels] / solutions)
+    doubt = 1.0 - best_share
+    log_score = (
+        np.log(validation.solutions + LEAST_SCORE)
+        + (doubt * agreement_power) * log_agreement
+        + (doubt * group_power) * log_group
+    )
+    odds = np.exp(LOG_ODDS + AGREEMENT_ODDS * log_agreement + GROUP_ODDS * log_group)
+    tests = validation.tests
+    if passed is not matrix.passed:
+        tests = np.zeros(len(separating))
+        tests[separating] = validation.tests
+    return Scores(np.exp(log_score - log_score.max()), tests, probabilities=odds / (1.0 + odds))
