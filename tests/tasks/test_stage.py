@@ -1,0 +1,97 @@
+"""The stage with answers given for its own requests: one of every fate."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codedpo.context import StageContext
+from codedpo.core.config import Config, ModelConfig, ResourcesConfig, TasksConfig
+from codedpo.core.errors import TooManyRejectsError
+from codedpo.core.progress import Voice
+from codedpo.core.records import Reject, Seed, Task, Text
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows, write_rows
+from codedpo.services import Services
+from codedpo.tasks.stage import concepts_request, examples, run, task_request
+
+EVEN = (
+    "Task: Given integers, return the sum of the even ones, 0 for an empty list.\n"
+    "Signature: def even(values: list[int]) -> int:"
+)
+HUMAN_EVAL = (
+    "Task: Check if in given list of numbers, are any two numbers closer to each other than given threshold.\n"
+    "Signature: def near_elements(numbers: list[float], threshold: float) -> bool:"
+)
+ANSWERS = {
+    "a": ("Concepts: sums, lists", EVEN),
+    "b": ("Concepts: functions, algorithms", None),
+    "c": ("Concepts: lists", examples()[0]),
+    "d": ("Concepts: filters", EVEN.replace("Given integers", "Given some integers")),
+    "e": ("Concepts: comparison", HUMAN_EVAL),
+    "f": ("Concepts: files", "I would rather not."),
+}
+
+
+def seed(number: int, name: str) -> Seed:
+    code = f"def {name}(values):\n    return values"
+    return Seed(f"s{number:06d}", name, code, "toolz==1.0.0", "x.py", "bsd-3-clause", 1, 2, "0" * 64)
+
+
+def run_stage(folder: Path, data_folder: Path, names: str, **settings: float) -> StageFolder:
+    seeds = [seed(number, name) for number, name in enumerate(names)]
+    config = Config(
+        name="test",
+        model=ModelConfig(kind="recorded", path=str(folder / "recording.jsonl")),
+        tasks=TasksConfig(**settings),  # type: ignore[arg-type]
+        resources=ResourcesConfig(data_folder=str(data_folder)),
+    )
+    rows = []
+    for item in seeds:
+        concepts, task = ANSWERS[item.name]
+        requests = [(concepts_request(item, config), concepts)]
+        if task is not None:
+            requests.append(
+                (task_request(item, concepts.removeprefix("Concepts: ").split(", "), config), task)
+            )
+        rows += [
+            {"model": "m", "key": request.key, "position": 0, "text": text, "finish_reason": "stop"}
+            for request, text in requests
+        ]
+    (folder / "recording.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(folder / "seeds.parquet", Seed, seeds)
+    stage = StageFolder(folder / "2-tasks").open({"stage": "tasks"})
+    voice = Voice(quiet=True)
+    services = Services(config, folder, voice)
+    try:
+        run(StageContext("tasks", config, stage, {Seed: [folder / "seeds.parquet"]}, {}, services, voice))
+    finally:
+        services.close()
+    return stage
+
+
+def test_every_seed_becomes_a_task_or_a_reject(tmp_path: Path, data_folder: Path) -> None:
+    stage = run_stage(tmp_path, data_folder, "abcdef")
+    (task,) = read_rows(stage.parts_of(Task), Task)
+    assert (task.task_id, task.seed_id, task.entry_point) == ("t000000", "s000000", "even")
+    assert task.concepts == ["sums", "lists"]
+    rejects = {reject.row_id: reject.reason for reject in read_rows(stage.parts_of(Reject), Reject)}
+    assert rejects == {
+        "s000001": "no_concepts",
+        "t000002": "copies_example",
+        "t000003": "near_duplicate",
+        "t000004": "shared_10_gram",
+        "s000005/task-00": "no_signature",
+    }
+    texts = read_rows(stage.parts_of(Text), Text)
+    assert [text.kind for text in texts] == ["concepts"] * 6 + ["task"] * 5
+
+
+def test_the_threshold_of_near_duplicates_counts(tmp_path: Path, data_folder: Path) -> None:
+    stage = run_stage(tmp_path, data_folder, "ad", near_duplicate_threshold=1.0)
+    assert len(read_rows(stage.parts_of(Task), Task)) == 2
+
+
+def test_too_many_rejects_stop_the_stage(tmp_path: Path, data_folder: Path) -> None:
+    with pytest.raises(TooManyRejectsError, match=r"2 of 3 rows of the stage tasks"):
+        run_stage(tmp_path, data_folder, "abf", largest_reject_share=0.5)
