@@ -17,6 +17,8 @@ from codedpo.core.progress import Voice
 from codedpo.core.records import Reject, Solution, Task, Test, Text
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
+from codedpo.llm.recorded import read_recording
+from codedpo.llm.replay_server import ReplayServer
 from codedpo.services import Services
 
 CANDIDATES = CandidatesConfig(solutions=12, tests=15, tests_per_reply=3)
@@ -55,18 +57,26 @@ def recorded(path: Path, tasks: list[Task], texts: list[dict[str, Any]]) -> Path
                     "key": requests[text["kind"]].key,
                     "position": positions[text["kind"]],
                 }
-                rows.append(row | {"text": text["text"], "finish_reason": "stop", "completion_tokens": 9})
+                rows.append(
+                    row
+                    | {
+                        "text": text["text"],
+                        "finish_reason": "stop",
+                        "prompt_tokens": 9,
+                        "completion_tokens": 9,
+                    }
+                )
                 positions[text["kind"]] += 1
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-def run_stage(folder: Path, tasks: list[Task], recording: Path, **settings: Any) -> StageFolder:
+def run_stage(folder: Path, tasks: list[Task], model: ModelConfig, **settings: Any) -> StageFolder:
     config = Config(
         name="test",
         seed=5,
         shard_size=4,
-        model=ModelConfig(kind="recorded", path=str(recording)),
+        model=model,
         candidates=CANDIDATES.model_copy(update=settings),
     )
     write_rows(folder / "tasks.parquet", Task, tasks)
@@ -83,10 +93,15 @@ def run_stage(folder: Path, tasks: list[Task], recording: Path, **settings: Any)
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tasks: list[Task]) -> StageFolder:
-    folder = tmp_path_factory.mktemp("run")
+def recording(tmp_path_factory: pytest.TempPathFactory, data_folder: Path, tasks: list[Task]) -> Path:
     texts = lines(data_folder / "qwen_mbpp" / "texts.jsonl.gz")
-    return run_stage(folder, tasks, recorded(folder / "recording.jsonl", tasks, texts))
+    return recorded(tmp_path_factory.mktemp("recording") / "recording.jsonl", tasks, texts)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, recording: Path, tasks: list[Task]) -> StageFolder:
+    model = ModelConfig(kind="recorded", path=str(recording))
+    return run_stage(tmp_path_factory.mktemp("run"), tasks, model)
 
 
 def test_every_reply_is_kept_and_gives_a_row_or_a_reason(stage: StageFolder, tasks: list[Task]) -> None:
@@ -122,6 +137,19 @@ def test_the_prompt_is_one_user_message_with_task_and_signature(
     assert tasks[0].signature in message["content"]
 
 
+@pytest.mark.parametrize("samples_per_call", [0, 1])
+def test_an_endpoint_with_the_same_answers_gives_the_same_tables(
+    tmp_path: Path, tasks: list[Task], recording: Path, stage: StageFolder, samples_per_call: int
+) -> None:
+    with ReplayServer(read_recording(recording)) as server:
+        options = {"samples_per_call": samples_per_call}
+        live = run_stage(
+            tmp_path, tasks, ModelConfig(kind="openai", name="recorded", url=server.url, options=options)
+        )
+    for row_type in (Text, Solution, Test, Reject):
+        assert read_rows(live.parts_of(row_type), row_type) == read_rows(stage.parts_of(row_type), row_type)
+
+
 def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list[Task]) -> None:
     texts = [
         {"task": int(task.task_id[1:]), "kind": kind, "text": "I cannot do that."}
@@ -129,8 +157,9 @@ def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list
         for kind, count in (("solution", 12), ("test", 5))
         for _ in range(count)
     ]
+    model = ModelConfig(kind="recorded", path=str(recorded(tmp_path / "recording.jsonl", tasks, texts)))
     with pytest.raises(TooManyRejectsError, match=r"candidates\.largest_reject_share"):
-        run_stage(tmp_path, tasks, recorded(tmp_path / "recording.jsonl", tasks, texts))
+        run_stage(tmp_path, tasks, model)
     stage = StageFolder(tmp_path / "3-candidates")
     assert {reject.reason for reject in read_rows(stage.parts_of(Reject), Reject)} == {"no_code", "no_tests"}
     assert len(read_rows(stage.parts_of(Text), Text)) == 4 * (12 + 5), "what was written is kept"
