@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from bench.codet_samples import LabelledTask, labelled_tasks
 from bench.rank_metrics import TaskResult, calibration_error, judge, precision_at, tie_groups
+from codedpo.core.behaviour import value_shares
 from codedpo.core.matrix import PassMatrix
 from codedpo.core.registry import load
 from codedpo.core.rng import stream
 from codedpo.evaluation.metrics import bootstrap_interval
-from codedpo.rankings.groups import value_shares
 from codedpo.rankings.registry import STRATEGIES
 from codedpo.rankings.scores import Scores
 

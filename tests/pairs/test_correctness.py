@@ -3,46 +3,78 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.pairs.correctness import Choice, best_against_worst
+from codedpo.core.matrix import PassMatrix
+from codedpo.pairs.correctness import Choice, Rule, correctness_choices
+from codedpo.pairs.scored import Scored
 
-LOADED = np.ones(4, dtype=bool)
 
-
-def ranks_of(scores):
-    return np.array([1 + sum(other > score for other in scores) for score in scores])
+def task_of(scores, loaded=None, passed=None, codes=None, probabilities=None):
+    count = len(scores)
+    matrix = PassMatrix.of_passes(
+        np.eye(count, dtype=bool) if passed is None else np.array(passed, dtype=bool)
+    )
+    matrix.loaded[:] = True if loaded is None else loaded
+    return Scored(
+        matrix,
+        np.array(scores),
+        np.array([1 + sum(other > score for other in scores) for score in scores]),
+        tuple(codes or (f"code {number}" for number in range(count))),
+        "prompt",
+        None if probabilities is None else np.array(probabilities),
+    )
 
 
 def test_first_of_the_best_against_first_of_the_worst():
-    choice = best_against_worst(np.array([0.2, 1.0, 1.0, 0.2]), np.array([3, 1, 1, 3]), LOADED)
-    assert choice == Choice(1, 0)
+    assert correctness_choices(task_of([0.2, 1.0, 1.0, 0.2]), Rule()) == [Choice(1, 0)]
 
 
 @pytest.mark.parametrize(
-    ("scores", "loaded", "margin", "reason"),
+    ("scores", "loaded", "rule", "reason"),
     [
-        ([1.0, 1.0, 1.0, 1.0], [1, 1, 1, 1], 0.0, "all_equal"),
-        ([0.0, 0.0, 0.0, 0.0], [1, 1, 1, 1], 0.0, "all_equal"),
-        ([1.0, 0.0, 0.0, 0.0], [0, 1, 1, 1], 0.0, "all_equal"),
-        ([1.0, 0.5, 0.0, 0.0], [1, 0, 0, 0], 0.0, "too_few_load"),
-        ([1.0, 0.9, 0.9, 0.9], [1, 1, 1, 1], 0.4, "below_margin"),
+        ([1.0, 1.0, 1.0, 1.0], None, Rule(), "all_equal"),
+        ([0.0, 0.0, 0.0, 0.0], None, Rule(), "all_equal"),
+        ([1.0, 0.0, 0.0, 0.0], [0, 1, 1, 1], Rule(), "all_equal"),
+        ([1.0, 0.5, 0.0, 0.0], [1, 0, 0, 0], Rule(), "too_few_load"),
+        ([1.0, 0.9, 0.9, 0.9], None, Rule(least_margin=0.4), "below_margin"),
+        ([0.7, 0.1, 0.1, 0.1], None, Rule(least_chosen_score=0.8), "low_score"),
+        ([0.7, 0.0, 0.1, 0.1], None, Rule(least_rejected_score=0.01), "low_score"),
     ],
 )
-def test_a_task_without_pair_says_why(scores, loaded, margin, reason):
-    loaded = np.array(loaded, dtype=bool)
-    assert best_against_worst(np.array(scores), ranks_of(scores), loaded, margin) == reason
+def test_a_task_without_pair_says_why(scores, loaded, rule, reason):
+    assert correctness_choices(task_of(scores, loaded), rule) == reason
 
 
 def test_code_that_does_not_load_is_on_neither_side():
-    scores = [0.0, 0.3, 1.0, 0.6]
-    loaded = np.array([False, True, True, True])
-    assert best_against_worst(np.array(scores), ranks_of(scores), loaded) == Choice(2, 1)
+    task = task_of([0.0, 0.3, 1.0, 0.6], [False, True, True, True])
+    assert correctness_choices(task, Rule()) == [Choice(2, 1)]
 
 
-@given(st.lists(st.sampled_from([0.0, 0.3, 0.7, 1.0]), min_size=2, max_size=9))
-def test_nothing_beats_the_chosen_nor_loses_to_the_rejected(values):
-    scores = np.array(values)
-    choice = best_against_worst(scores, ranks_of(values), np.ones(len(scores), dtype=bool))
-    if isinstance(choice, str):
+def test_hardest_is_the_largest_other_group():
+    passed = [[1, 1], [0, 1], [0, 1], [0, 0]]
+    task = task_of([1.0, 0.5, 0.5, 0.1], passed=passed)
+    assert correctness_choices(task, Rule(rejected="hardest")) == [Choice(0, 1)]
+    assert correctness_choices(task, Rule(rejected="worst")) == [Choice(0, 3)]
+
+
+def test_several_pairs_never_repeat_a_program():
+    task = task_of([1.0, 1.0, 0.9, 0.2, 0.1], codes=["a", "a", "b", "c", "d"])
+    assert correctness_choices(task, Rule(most_pairs=3)) == [Choice(0, 4), Choice(2, 3)]
+    assert correctness_choices(task, Rule(most_pairs=1)) == [Choice(0, 4)]
+
+
+def test_probability_of_a_pair_needs_both_sides():
+    task = task_of([1.0, 0.5], probabilities=[0.8, 0.25])
+    (choice,) = correctness_choices(task, Rule())
+    assert choice.probability == pytest.approx(0.6)
+    assert correctness_choices(task, Rule(least_probability=0.7)) == "low_probability"
+
+
+@given(st.lists(st.sampled_from([0.0, 0.3, 0.7, 1.0]), min_size=2, max_size=9), st.integers(1, 4))
+def test_nothing_beats_the_chosen_nor_loses_to_the_rejected(values, most_pairs):
+    choices = correctness_choices(task_of(values), Rule(most_pairs=most_pairs))
+    if isinstance(choices, str):
         assert len(set(values)) == 1
     else:
-        assert (scores[choice.chosen], scores[choice.rejected]) == (scores.max(), scores.min())
+        assert (values[choices[0].chosen], values[choices[0].rejected]) == (max(values), min(values))
+        assert all(values[one.chosen] > values[one.rejected] for one in choices)
+        assert len(choices) <= most_pairs

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from codedpo.context import StageContext
-from codedpo.core.config import Config, PairsConfig
-from codedpo.core.errors import DataError
+from codedpo.core.config import Config, PairsConfig, Plugin, RankingsConfig
+from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import (
     Execution,
@@ -31,6 +31,7 @@ TASKS = {
     "t000003": [((1, 1), 1), (None, 2)],
     "t000004": [((0, 0), 2), ((1, 1), 1)],
 }
+SURENESS = {"t000001": 0.6, "t000002": 0.9, "t000003": 0.9, "t000004": 0.9}
 
 
 def rows_of(task_id, solutions):
@@ -39,7 +40,9 @@ def rows_of(task_id, solutions):
         solution_id = f"{task_id}/s{number:02d}"
         yield Text(f"{solution_id}/x", TextKind.SOLUTION.value, task_id, number, prompt, "", "stop", 1, 1)
         yield Solution(solution_id, task_id, f"{solution_id}/x", f"def f(x):\n    return {number}\n")
-        yield SolutionScore(task_id, solution_id, "self_validation", 1.0 if rank == 1 else 0.5 / rank, rank)
+        score = 1.0 if rank == 1 else 0.5 / rank
+        yield SolutionScore(task_id, solution_id, "self_validation", score, rank)
+        yield SolutionScore(task_id, solution_id, "consensus", score, rank, SURENESS[task_id] * score)
         yield SolutionScore(task_id, solution_id, "random", 1.0, 1)
         for test, passed in enumerate(passes or (None, None)):
             outcome = {1: Outcome.PASSED, 0: Outcome.FAILED, None: Outcome.NOT_LOADED}[passed]
@@ -59,7 +62,7 @@ def rows_of(task_id, solutions):
         yield Test(f"{task_id}/a{test:02d}", task_id, "x", f"assert f({test}) == 1", f"f({test})", "1")
 
 
-def context_of(folder, section, tasks=TASKS):
+def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
     rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
     inputs = {}
     for row_type in (Text, Solution, SolutionScore, Execution, Test):
@@ -67,7 +70,12 @@ def context_of(folder, section, tasks=TASKS):
         write_rows(inputs[row_type][0], row_type, [row for row in rows if isinstance(row, row_type)])
     return StageContext(
         name="pairs",
-        config=Config(name="test", shard_size=3, pairs=section),
+        config=Config(
+            name="test",
+            shard_size=3,
+            pairs=section,
+            rankings=RankingsConfig(strategy=Plugin(kind=strategy), compare=()),
+        ),
         folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
         inputs=inputs,
         stage_folders={},
@@ -108,6 +116,29 @@ def test_margin_and_validation_share_have_their_effect(tmp_path):
     run(context)
     (pair,) = pairs_of(context)
     assert (pair.task_id, pair.split) == ("t000001", "train")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"share_kept": 0.5}, "below_share_kept"), ({"least_probability": 0.65}, "low_probability")],
+)
+def test_unsure_pairs_are_left_out(tmp_path, options, reason):
+    section = PairsConfig(kinds=("correctness",), validation_share=0.0, **options)
+    context = context_of(tmp_path, section, strategy="consensus")
+    run(context)
+    (pair,) = pairs_of(context)
+    assert pair.task_id == "t000004"
+    assert pair.probability == pytest.approx(0.9 * (1 - 0.9 * 0.25))
+    rejects = {row.row_id: row.reason for row in read_rows(context.folder.parts_of(Reject), Reject)}
+    assert rejects["t000001/correctness"] == reason
+    (line,) = (context.folder.path / "export" / "preferences" / "train.jsonl").read_text().splitlines()
+    assert json.loads(line)["probability"] == pair.probability
+
+
+def test_a_strategy_without_probabilities_cannot_be_thresholded(tmp_path):
+    section = PairsConfig(kinds=("correctness",), share_kept=0.5)
+    with pytest.raises(ConfigError, match="kind to consensus"):
+        run(context_of(tmp_path, section))
 
 
 def test_validation_share_is_exact_and_depends_on_the_seed():

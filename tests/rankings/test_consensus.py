@@ -90,7 +90,7 @@ def test_follows_the_tests_where_one_solution_passes_all_of_them():
 
 
 def test_powers_change_the_scores():
-    values = np.array([[1, 1, 0], [1, 2, 0], [2, 2, 3]])
+    values = np.array([[1, 1, 0], [1, 2, 0], [1, 2, 0], [2, 2, 3]])
     matrix = dataclasses.replace(PassMatrix.of_passes(values == 2), call_of_test=np.arange(3), values=values)
     scores = [
         tuple(rank(matrix, **options).solutions)

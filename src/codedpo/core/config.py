@@ -159,6 +159,17 @@ class PairsConfig(Section):
     kinds: tuple[Literal["correctness", "efficiency"], ...] = ("correctness", "efficiency")
     least_margin: Share = 0.0
     """Least difference of the normalised scores of chosen and rejected."""
+    rejected: Literal["worst", "hardest"] = "worst"
+    """``hardest``: the largest group of wrong-looking solutions that behave alike, which training learns most from."""
+    pairs_per_task: Positive = 1
+    """At most so many correctness pairs of a task, each with another chosen and another rejected program."""
+    least_chosen_score: Share = 0.0
+    least_rejected_score: Share = 0.0
+    """AceCoder (arXiv 2502.01718) asks for a margin of 0.4, chosen above 0.8 and rejected above 0."""
+    least_probability: Share = 0.0
+    """Least chance that the chosen side is right and the rejected wrong; needs a strategy that estimates it."""
+    share_kept: Share = 1.0
+    """Keep this share of the tasks that have a correctness pair, the most probable first; needs it too."""
     least_speed_ratio: Annotated[float, Field(ge=1)] = 1.1
     """An efficiency pair is made only where the interval of the ratio lies above this."""
     timing_repeats: Positive = 5

@@ -167,6 +167,8 @@ class SolutionScore:
     """Scale-free: the best solution of a task has 1 unless all score 0."""
     rank: int
     """1 is best; equal scores share the best rank of their group."""
+    probability: float = -1.0
+    """Chance that the solution is right if it is the best of its task; -1: the strategy does not estimate it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,8 @@ class Pair:
     """Lower 95% bound of ``speed_ratio``; 0 for correctness pairs."""
     split: str
     """``train`` or ``validation``."""
+    probability: float = -1.0
+    """Chance that the chosen side is right and the rejected wrong; -1: not estimated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,13 +44,15 @@ def fast_against_slow(
 
     Args:
         samples_ns: CPU times of each solution, interleaved between solutions; empty where one did not finish.
+            Only those measured most often are compared: the fastest and slowest of a first round.
         compare: gives the ratio of two solutions' times and its interval.
         least_ratio: 1.1 asks for at least 10% less time.
 
     Returns:
         The choice, or one of ``too_few_timed``, ``speed_not_apart``.
     """
-    timed = [position for position, samples in enumerate(samples_ns) if len(samples)]
+    most = max(map(len, samples_ns), default=0)
+    timed = [position for position, samples in enumerate(samples_ns) if most and len(samples) == most]
     if len(timed) < 2:
         return "too_few_timed"
     least = [min(samples_ns[position]) for position in timed]

@@ -31,6 +31,8 @@ def preferences(pairs: Iterable[Pair]) -> list[ExportRow]:
     rows = []
     for pair in pairs:
         flat = asdict(pair)
+        if pair.probability < 0:
+            del flat["probability"]
         messages = {
             "prompt": _messages("user", flat.pop("prompt")),
             **{side: _messages("assistant", flat.pop(side)) for side in _SIDES},

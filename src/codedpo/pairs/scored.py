@@ -20,6 +20,8 @@ class Scored:
     codes: tuple[str, ...]
     prompt: str
     """The user message."""
+    probabilities: NDArray[np.float64] | None = None
+    """[S]: chance that a solution is right if it is the best; None where the strategy does not estimate it."""
 
     @property
     def task_id(self) -> str:

@@ -1,15 +1,16 @@
 """Make the preference pairs of every task, and export them for trainers."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codedpo.context import StageContext
 from codedpo.core.config import PairsConfig, SandboxConfig
-from codedpo.core.errors import DataError
+from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.matrix import matrices
 from codedpo.core.records import (
     Execution,
@@ -25,12 +26,13 @@ from codedpo.core.records import (
 )
 from codedpo.core.rng import seed_for
 from codedpo.core.tables import read_rows
-from codedpo.pairs.correctness import Choice, best_against_worst
+from codedpo.pairs.correctness import Choice, Rule, correctness_choices
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
 from codedpo.pairs.measure import measure
 from codedpo.pairs.scored import Scored
 from codedpo.sandbox.base import Limits
+from codedpo.sandbox.timing import compare
 
 
 def run(context: StageContext) -> None:
@@ -38,9 +40,12 @@ def run(context: StageContext) -> None:
     section = context.config.pairs
     calls = _column(context, Test, "test_id", "call")
     tasks = list(_scored(context, calls))
-    certain = [task.task_id for task in tasks if not isinstance(_correctness_choice(task, section), str)]
+    choices = dict(zip([task.task_id for task in tasks], choose(tasks, section), strict=True))
     validation = validation_tasks(
-        [task.task_id for task in tasks], certain, section.validation_share, context.config.seed
+        list(choices),
+        [task_id for task_id, found in choices.items() if not isinstance(found, str)],
+        section.validation_share,
+        context.config.seed,
     )
     limits = limits_of(context.config.sandbox)
     for part in context.parts(tasks):
@@ -48,7 +53,7 @@ def run(context: StageContext) -> None:
         timings: list[Timing] = []
         for task in part.items:
             if "correctness" in section.kinds:
-                results.append(correctness_pair(task, section))
+                results.extend(correctness_pairs(task, choices[task.task_id]))
             if "efficiency" in section.kinds:
                 timed = measure(
                     task, calls, context.sandbox, limits, section.timing_repeats, section.decisive_repeats
@@ -66,6 +71,38 @@ def run(context: StageContext) -> None:
         rejects = [result for result in results if isinstance(result, Reject)]
         part.write({Pair: pairs, Timing: timings}, rejects)
     write_exports(read_rows(context.folder.parts_of(Pair), Pair), context.folder.path / "export")
+
+
+def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] | str]:
+    """Choose the correctness pairs of every task, or say why it has none, and keep the surest share of tasks.
+
+    Raises:
+        ConfigError: a threshold or share by probability with a strategy that does not estimate probabilities.
+    """
+    by_probability = section.least_probability > 0 or section.share_kept < 1
+    if by_probability and any(task.probabilities is None for task in tasks):
+        raise ConfigError(
+            "pairs.least_probability and pairs.share_kept need probabilities, which the ranking strategy does not "
+            "estimate; set rankings.strategy.kind to consensus, or leave both out."
+        )
+    rule = Rule(
+        rejected=section.rejected,
+        most_pairs=section.pairs_per_task,
+        least_margin=section.least_margin,
+        least_chosen_score=section.least_chosen_score,
+        least_rejected_score=section.least_rejected_score,
+        least_probability=section.least_probability,
+    )
+    found = [correctness_choices(task, rule) for task in tasks]
+    if section.share_kept == 1:
+        return found
+    paired = [(number, one[0]) for number, one in enumerate(found) if not isinstance(one, str)]
+    surest = sorted(paired, key=lambda item: -item[1].probability)
+    kept = {number for number, _ in surest[: max(1, round(section.share_kept * len(surest)))]}
+    return [
+        one if isinstance(one, str) or number in kept else "below_share_kept"
+        for number, one in enumerate(found)
+    ]
 
 
 def limits_of(section: SandboxConfig) -> Limits:
@@ -97,22 +134,18 @@ def answer(code: str) -> str:
     return f"```python\n{code.strip()}\n```"
 
 
-def _correctness_choice(task: Scored, section: PairsConfig) -> Choice | str:
-    return best_against_worst(task.scores, task.ranks, task.matrix.loaded, section.least_margin)
-
-
-def correctness_pair(task: Scored, section: PairsConfig) -> Pair | Reject:
-    """Pair the best with the worst solution of a task, or say why not."""
-    choice = _correctness_choice(task, section)
-    if isinstance(choice, str):
-        return _reject(task, PairKind.CORRECTNESS, choice)
-    return _pair(task, PairKind.CORRECTNESS, choice.chosen, choice.rejected)
+def correctness_pairs(task: Scored, choices: list[Choice] | str) -> Iterator[Pair | Reject]:
+    """Turn the choices of a task into pairs, or the reason why there are none into a reject."""
+    if isinstance(choices, str):
+        yield _reject(task, PairKind.CORRECTNESS, choices)
+        return
+    for number, choice in enumerate(choices):
+        pair = _pair(task, PairKind.CORRECTNESS, choice.chosen, choice.rejected, number)
+        yield replace(pair, probability=choice.probability)
 
 
 def efficiency_pair(task: Scored, timed: list[Timing], least_ratio: float) -> Pair | Reject:
     """Pair the fastest with the slowest of the timed solutions of a task, or say why not."""
-    from codedpo.sandbox.timing import compare
-
     choice = fast_against_slow([row.samples_ns for row in timed], compare, least_ratio)
     if isinstance(choice, str):
         return _reject(task, PairKind.EFFICIENCY, choice)
@@ -130,12 +163,12 @@ def efficiency_pair(task: Scored, timed: list[Timing], least_ratio: float) -> Pa
     )
 
 
-def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, **speeds: float) -> Pair:
+def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, number: int = 0, **speeds: float) -> Pair:
     measured = (
         dict.fromkeys(("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low"), 0.0) | speeds
     )
     return Pair(
-        pair_id=f"{task.task_id}/{kind.value}/0",
+        pair_id=f"{task.task_id}/{kind.value}/{number}",
         task_id=task.task_id,
         kind=kind.value,
         prompt=task.prompt,
@@ -175,8 +208,14 @@ def _scored(context: StageContext, calls: Mapping[str, str]) -> Iterator[Scored]
             scores=np.array([row.score for row in rows]),
             ranks=np.array([row.rank for row in rows]),
             codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
+            probabilities=_probabilities(rows),
             prompt=user_message(prompts[first.text_id], first.text_id),
         )
+
+
+def _probabilities(rows: Sequence[SolutionScore]) -> NDArray[np.float64] | None:
+    known = np.array([row.probability for row in rows])
+    return None if (known < 0).any() else known
 
 
 def user_message(prompt: str, text_id: str) -> str:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from codedpo.core.behaviour import groups
 from codedpo.core.matrix import PassMatrix
-from codedpo.rankings.groups import groups
 from codedpo.rankings.scores import Scores, scaled
 
 

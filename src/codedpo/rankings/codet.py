@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from codedpo.core.behaviour import groups
 from codedpo.core.matrix import PassMatrix
-from codedpo.rankings.groups import groups
 from codedpo.rankings.scores import Scores, scaled
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from codedpo.core.behaviour import groups, value_shares
 from codedpo.core.matrix import PassMatrix
 from codedpo.rankings import self_validation
-from codedpo.rankings.groups import groups, value_shares
 from codedpo.rankings.scores import Scores
 
 AGREEMENT_POWER = 3.0

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from codedpo.core.behaviour import groups, value_shares
 from codedpo.core.matrix import NO_VALUE, PassMatrix
 from codedpo.rankings import self_validation
-from codedpo.rankings.groups import groups, value_shares
 from codedpo.rankings.scores import Scores, scaled
 from codedpo.rankings.self_validation import Order
 

@@ -78,10 +78,16 @@ def run(context: StageContext) -> None:
 
 
 def _solution_rows(matrix: PassMatrix, label: str, scores: Scores) -> Iterator[SolutionScore]:
-    for solution_id, score, rank in zip(
-        matrix.solution_ids, scores.solutions.tolist(), ranks(scores.solutions).tolist(), strict=True
-    ):
-        yield SolutionScore(matrix.task_id, solution_id, label, score, rank)
+    known = scores.probabilities
+    probabilities = [-1.0] * len(matrix.solution_ids) if known is None else known.tolist()
+    columns = (
+        matrix.solution_ids,
+        scores.solutions.tolist(),
+        ranks(scores.solutions).tolist(),
+        probabilities,
+    )
+    for solution_id, score, rank, probability in zip(*columns, strict=True):
+        yield SolutionScore(matrix.task_id, solution_id, label, score, rank, probability)
 
 
 def _test_rows(matrix: PassMatrix, label: str, scores: Scores) -> Iterator[TestScore]:
