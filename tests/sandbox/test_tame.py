@@ -9,7 +9,7 @@ from codedpo.sandbox.tame import is_tame
 TAME = {
     "plain": "def f(x):\n    return sorted(x, key=lambda y: -y)[:3]",
     "imports": "import math, re\nfrom collections import Counter\ndef f(x):\n    return len(Counter(x))",
-    "imports": "import math, re\nfrom collections import Counter\ndef f(x):\n    return math.sqrt(len(Counter(x)))",
+    "typing": "from typing import List, Optional\ndef f(x: List[int]) -> Optional[int]:\n    return max(x)",
     "import inside": "def f(x):\n    import heapq\n    heapq.heapify(x)\n    return heapq.heappop(x)",
     "helper with an underscore": "def _g(x):\n    return x\ndef f(x):\n    return _g(x)",
     "exceptions": "def f(x):\n    try:\n        return 1 / x\n    except ZeroDivisionError as e:\n        raise e",

@@ -32,11 +32,13 @@ _CALL, _PROGRAM = "eval", "exec"
 class Recorder:
     """Writes progress and records into the arena; keeps what it needs out of reach of later changes."""
 
-    def __init__(self, arena: Any, *, alone: bool) -> None:
+    def __init__(self, arena: Any, output_kib: int, *, alone: bool) -> None:
         self._arena = arena
         self._alone = alone
         self._used = 0
-        self._limit = len(arena) - RECORDS - RECORD.size
+        self._values = 0
+        self._most_values = output_kib * 1024
+        self._most_used = len(arena) - RECORDS - RECORD.size
         self._write_progress = PROGRESS.pack_into
         self._write_record = RECORD.pack_into
         self._size = RECORD.size
@@ -51,11 +53,13 @@ class Recorder:
         Raises:
             MemoryError: it does not fit, and solutions share this child: one of them must not take all the room.
         """
-        if self._used + len(content) > self._limit:
+        self._values += len(content)
+        if self._values > self._most_values or self._used + len(content) > self._most_used:
             if not self._alone:
                 raise MemoryError
+            self._values -= len(content)
             kind, content = OPAQUE, b"too_large"
-            if self._used + len(content) > self._limit:
+            if self._used + len(content) > self._most_used:
                 return
         place = RECORDS + self._used
         self._write_record(self._arena, place, solution, test, kind, cpu_ns, len(content))
@@ -212,9 +216,9 @@ Tasks = list[tuple[list[str], list[tuple[bool, str]]]]
 """Solutions and checks of each task; solutions are counted through all tasks."""
 
 
-def run_shared(arena: Any, tasks: Tasks, first: int, first_test: int) -> None:
+def run_shared(arena: Any, output_kib: int, tasks: Tasks, first: int, first_test: int) -> None:
     """Run the tame solutions of all tasks from solution ``first`` on, and mark the others."""
-    record = Recorder(arena, alone=False)
+    record = Recorder(arena, output_kib, alone=False)
     solution = 0
     for solutions, checks in tasks:
         if first >= solution + len(solutions):
@@ -233,6 +237,7 @@ def run_shared(arena: Any, tasks: Tasks, first: int, first_test: int) -> None:
 
 def run_alone(
     arena: Any,
+    output_kib: int,
     solution: int,
     source: str,
     checks: list[tuple[bool, str]],
@@ -241,7 +246,7 @@ def run_alone(
     seeds_random: bool,
 ) -> None:
     """Run one solution, whatever it is, on some of its tests."""
-    record = Recorder(arena, alone=True)
+    record = Recorder(arena, output_kib, alone=True)
     record.begin(solution, LOADING, time.process_time_ns())
     runner = Runner(record, checks, seeds_random=seeds_random, alone=True)
     runner.run_one(solution, source, tests.start, None, tests.stop)
@@ -250,7 +255,7 @@ def run_alone(
 
 def run_program(arena: Any, solution: int, test: int, source: str) -> None:
     """Run a solution as a program: standard input and output are descriptors 0 and 1."""
-    record, clock = Recorder(arena, alone=True), time.process_time_ns
+    record, clock = Recorder(arena, 1, alone=True), time.process_time_ns
     record.begin(solution, test, clock())
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

@@ -127,11 +127,18 @@ def landlock_version() -> int:
     return _system_call("landlock_create_ruleset", None, 0, 1)
 
 
-def forbid_files() -> None:
-    """Forbid all files, TCP ports and (from version 6) signals to others: a Landlock ruleset without a rule."""
+def forbid_files(*, signals: bool = True) -> None:
+    """Forbid all files, TCP ports and abstract sockets: a Landlock ruleset without a rule.
+
+    Args:
+        signals: also forbid signals to processes outside (from version 6); this covers the signal that the kernel
+            sends to a child when its parent ends.
+    """
     version = landlock_version()
     files = (1 << (13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16)) - 1
-    attributes = struct.pack("=QQQ", files, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
+    attributes = struct.pack(
+        "=QQQ", files, 3 if version >= 4 else 0, (3 if signals else 1) if version >= 6 else 0
+    )
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _system_call("landlock_create_ruleset", attributes, size, 0)
     try:

@@ -79,7 +79,7 @@ class Run:
         position, first_test, timeouts = 0, 0, 0
         own: set[int] = set()
         while position < end:
-            body = partial(_run_shared, tasks, position, first_test)
+            body = partial(_run_shared, self._work.output_kib, tasks, position, first_test)
             ending = self._forker.spawn(self._work.bounds(steps), body)
             own.update(self._forker.take_flags(end))
             self._keep(ending, position, end)
@@ -109,7 +109,7 @@ class Run:
         first, timeouts = 0, 0
         while first < len(one.checks):
             last = first + 1 if self._work.fork_per_test else len(one.checks)
-            body = partial(_run_alone, solution, one, seeds, range(first, last))
+            body = partial(_run_alone, self._work.output_kib, solution, one, seeds, range(first, last))
             ending = self._forker.spawn(bounds, body)
             self._keep(ending, solution, solution + 1)
             if ending.solution == child.DONE:
@@ -153,12 +153,14 @@ class Run:
             self.peaks[solution] = max(self.peaks[solution], ending.peak_kib)
 
 
-def _run_shared(tasks: child.Tasks, first: int, first_test: int, arena: mmap.mmap) -> None:
-    child.run_shared(arena, tasks, first, first_test)
+def _run_shared(output_kib: int, tasks: child.Tasks, first: int, first_test: int, arena: mmap.mmap) -> None:
+    child.run_shared(arena, output_kib, tasks, first, first_test)
 
 
-def _run_alone(solution: int, one: _Solution, seeds: bool, tests: range, arena: mmap.mmap) -> None:
-    child.run_alone(arena, solution, one.source, one.checks, tests, seeds_random=seeds)
+def _run_alone(
+    output_kib: int, solution: int, one: _Solution, seeds: bool, tests: range, arena: mmap.mmap
+) -> None:
+    child.run_alone(arena, output_kib, solution, one.source, one.checks, tests, seeds_random=seeds)
 
 
 def _run_program(solution: int, test: int, source: str, arena: mmap.mmap) -> None:

@@ -15,6 +15,8 @@ from codedpo.sandbox import isolation, seccomp, values, wire
 from codedpo.sandbox.judge import Judge, expectation_of, records_of, with_reference
 
 _ADDRESS_SPACE = 4 << 30
+_LOOK_SECONDS = 1.0
+"""How often a waiting process looks whether its caller is still there."""
 _REFERENCE_PATIENCE = 10.0
 """A reference solution may use so many times the CPU time of a candidate."""
 
@@ -41,8 +43,9 @@ class _Task:
 class Oracle:
     """One worker: a zygote, and the judging of its jobs."""
 
-    def __init__(self, zygote: wire.Channel) -> None:
+    def __init__(self, zygote: wire.Channel, parent: int) -> None:
         self._zygote = zygote
+        self._parent = parent
 
     def run(self, request: Any) -> Any:
         """Run jobs that the caller sent; return for each its cells, and the peak memory of each solution in KiB."""
@@ -90,10 +93,22 @@ class Oracle:
             EOFError: it ended.
         """
         self._zygote.send((kind, request))
+        wait_for(self._zygote, self._parent)
         reply = self._zygote.receive()
         if reply is None:
             raise EOFError("the zygote ended")
         return reply
+
+
+def wait_for(channel: wire.Channel, parent: int) -> None:
+    """Wait until something can be read.
+
+    Raises:
+        EOFError: the caller ended meanwhile.
+    """
+    while not select.select([channel.inlet], [], [], _LOOK_SECONDS)[0]:
+        if os.getppid() != parent:
+            raise EOFError("the caller ended")
 
 
 def start_zygote(argv: list[str], environment: dict[str, str]) -> tuple[int, wire.Channel]:
@@ -112,10 +127,10 @@ def lock() -> list[str]:
     isolation.limit_helper(_ADDRESS_SPACE)
     for name, layer in (
         ("no_new_privs", isolation.forbid_new_privileges),
-        ("landlock", isolation.forbid_files),
+        ("landlock", lambda: isolation.forbid_files(signals=False)),
         (
             "seccomp",
-            lambda: seccomp.Filter(seccomp.build(seccomp.HELPER_RULES, allow_others=False)).install(),
+            lambda: seccomp.Filter(seccomp.build(seccomp.ORACLE_RULES, allow_others=False)).install(),
         ),
     ):
         try:
@@ -137,17 +152,18 @@ def main() -> None:
     if ready is None:
         sys.exit(1)
     lock()
-    caller.send(ready)
+    try:
+        caller.send(ready)
+    except BrokenPipeError:
+        return
     os.dup2(0, 2)
-    oracle = Oracle(zygote)
+    oracle = Oracle(zygote, parent)
     while True:
-        while not select.select([3], [], [], 2.0)[0]:
-            if os.getppid() != parent:
-                return
-        request = caller.receive()
-        if request is None:
-            return
         try:
+            wait_for(caller, parent)
+            request = caller.receive()
+            if request is None:
+                return
             kind, work = request
             caller.send(oracle.exchange("time", work) if kind == "time" else oracle.run(work))
         except (EOFError, struct.error, values.OpaqueError, BrokenPipeError):

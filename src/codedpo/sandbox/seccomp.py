@@ -91,6 +91,10 @@ CHILD_RULES: tuple[tuple[str, Condition | None, int], ...] = (
 """What a child loses beyond ``HELPER_RULES``: everything else stays as it is."""
 
 
+ORACLE_RULES = tuple(rule for rule in HELPER_RULES if rule[0] not in ("kill", "memfd_create"))
+"""What the oracle may call: it forks, but signals nobody."""
+
+
 def _block(name: str, condition: Condition | None, error: int) -> list[Instruction]:
     """Return the instructions that decide one system call, entered with its number loaded."""
     if condition is None:

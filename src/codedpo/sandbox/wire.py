@@ -32,7 +32,7 @@ class Channel:
     """A pair of descriptors on which both sides send frames."""
 
     def __init__(self, inlet: int, outlet: int) -> None:
-        self._inlet = inlet
+        self.inlet = inlet
         self._outlet = outlet
 
     def send(self, value: Any) -> None:
@@ -50,13 +50,13 @@ class Channel:
         Raises:
             OpaqueError: what came is not a frame of plain data.
         """
-        head = read_up_to(self._inlet, 8)
+        head = read_up_to(self.inlet, 8)
         size = int.from_bytes(head, "little")
         if len(head) < 8:
             return None
         if size > LARGEST_FRAME:
             raise values.OpaqueError("a frame of that size")
-        payload = read_up_to(self._inlet, size)
+        payload = read_up_to(self.inlet, size)
         return values.read(payload) if len(payload) == size else None
 
 

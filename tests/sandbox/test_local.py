@@ -1,0 +1,302 @@
+"""The local sandbox as a caller sees it: refusals, streams, limits, and that it leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codedpo.core.errors import BackendError
+from codedpo.core.records import Oracle, Outcome
+from codedpo.sandbox.base import Check, Job, Limits, Matrix
+from codedpo.sandbox.local import LocalSandbox
+
+DOUBLE = "def f(x):\n    return 2 * x\n"
+CHECK = Check("assert f(2) == 4", "f(2)", "4")
+
+
+def outcomes(matrix: Matrix) -> list[list[str]]:
+    return [[cell.outcome.value for cell in row] for row in matrix.cells]
+
+
+def run_one(sandbox: LocalSandbox, solution: str, checks: tuple[Check, ...], limits: Limits) -> list[str]:
+    (matrix,) = sandbox.run([Job("one", (solution,), checks, limits)])
+    return outcomes(matrix)[0]
+
+
+@pytest.mark.parametrize(
+    ("layers", "level"),
+    [(("namespaces", "landlock"), 1), (("seccomp",), 1), ((), 0), (("landlock", "seccomp"), 2)],
+)
+def test_the_level_is_what_holds(layers: tuple[str, ...], level: int) -> None:
+    with LocalSandbox(workers=1, allow_weak=True, layers=layers) as sandbox:
+        isolation = sandbox.probe()
+        assert isolation.level == level
+        assert isolation.layers == ("limits", *layers)
+        (matrix,) = sandbox.run([Job("weak", (DOUBLE,), (CHECK,))])
+        assert matrix.isolation_level == level
+        assert outcomes(matrix) == [["passed"]]
+
+
+def test_a_level_below_the_minimum_is_refused() -> None:
+    sandbox = LocalSandbox(workers=1, layers=("seccomp",))
+    with pytest.raises(BackendError, match="reaches isolation level 1 on this machine and 2 is required"):
+        sandbox.probe()
+    with pytest.raises(BackendError, match="level 1"):
+        list(sandbox.run([Job("refused", (DOUBLE,), (CHECK,))]))
+
+
+def test_the_identity_names_what_can_change_a_verdict() -> None:
+    plain = LocalSandbox().identity
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in plain
+    assert plain != LocalSandbox(preload=["math"]).identity
+    assert plain != LocalSandbox(fork_per_test=True).identity
+
+
+def test_a_missing_preload_is_named_and_a_refused_import_too() -> None:
+    with LocalSandbox(workers=1, preload=["math", "no_such_module"]) as sandbox:
+        assert "no_such_module" in sandbox.probe().problems[0]
+        (matrix,) = sandbox.run([Job("import", ("import statistics",), (CHECK,))])
+    cell = matrix.cells[0][0]
+    assert (cell.outcome, cell.error_type) == (Outcome.NOT_LOADED, "ImportRefused: statistics")
+
+
+def test_workers_keep_the_order_of_a_lazy_stream() -> None:
+    taken = []
+
+    def jobs() -> Iterator[Job]:
+        for number in range(200):
+            taken.append(number)
+            yield Job(str(number), (DOUBLE, "def f(x):\n    return x"), (CHECK,))
+
+    with LocalSandbox(workers=2) as sandbox:
+        stream = sandbox.run(jobs())
+        assert next(stream).job_id == "0"
+        assert len(taken) < 200
+        assert [matrix.job_id for matrix in stream] == [str(number) for number in range(1, 200)]
+
+
+def test_a_stream_that_is_left_early_does_no_harm() -> None:
+    with LocalSandbox(workers=2) as sandbox:
+        stream = sandbox.run(Job(str(number), (DOUBLE,), (CHECK,)) for number in range(100))
+        next(stream)
+        del stream
+        (matrix,) = sandbox.run([Job("after", (DOUBLE,), (CHECK,))])
+        assert outcomes(matrix) == [["passed"]]
+
+
+def test_an_error_in_the_job_source_reaches_the_caller(level_3: LocalSandbox) -> None:
+    def jobs() -> Iterator[Job]:
+        yield Job("first", (DOUBLE,), (CHECK,))
+        raise OSError("source")
+
+    with pytest.raises(OSError, match="source"):
+        list(level_3.run(jobs()))
+
+
+def test_nothing_to_run_gives_nothing(level_3: LocalSandbox) -> None:
+    assert list(level_3.run([])) == []
+    for job in (Job("no solution", (), (CHECK,)), Job("no test", (DOUBLE, DOUBLE), ())):
+        (matrix,) = level_3.run([job])
+        assert [len(row) for row in matrix.cells] == [len(job.checks)] * len(job.solutions)
+
+
+def test_an_expectation_that_is_no_literal_runs_beside_the_solution(level_3: LocalSandbox) -> None:
+    check = Check("assert f(2) == f(1) * 2", "f(2)", "f(1) * 2")
+    (matrix,) = level_3.run([Job("form", (DOUBLE,), (check,))])
+    assert (matrix.cells[0][0].outcome, matrix.cells[0][0].oracle) == (Outcome.PASSED, Oracle.IN_PROCESS)
+
+
+def test_a_reference_gives_the_expectations(level_3: LocalSandbox) -> None:
+    checks = (Check(call="f(1.0)", tolerance=1e-6), Check(call="f('a')"), Check(call="f(None)"))
+    solutions = (DOUBLE, "def f(x):\n    return x * 2.0000000001 if x == 1 else 'b'")
+    (matrix,) = level_3.run([Job("reference", solutions, checks, reference=DOUBLE)])
+    assert outcomes(matrix) == [["passed", "passed", "error"], ["passed", "failed", "failed"]]
+
+
+@pytest.mark.parametrize(
+    ("tight", "loose", "source"),
+    [
+        (Limits(cpu_seconds=0.05), Limits(cpu_seconds=5), "def f(x):\n    sum(range(10**7))\n    return 4"),
+        (Limits(memory_mib=32), Limits(memory_mib=512), "def f(x):\n    return len(bytearray(2**26)) and 4"),
+        (Limits(output_kib=16), Limits(output_kib=8192), "def f(x):\n    return 'a' * (2 << 20)"),
+        (
+            Limits(cpu_seconds=0.1, wall_factor=1),
+            Limits(cpu_seconds=0.1, wall_factor=30),
+            "import time\ndef f(x):\n    time.sleep(0.6)\n    return 4",
+        ),
+        (
+            Limits(threads=2),
+            Limits(threads=12),
+            "import threading, time\ndef f(x):\n    ts = [threading.Thread(target=time.sleep, args=(0.1,)) for _ in"
+            " range(8)]\n    [t.start() for t in ts]\n    [t.join() for t in ts]\n    return 4",
+        ),
+    ],
+    ids=["cpu", "memory", "output", "wall", "threads"],
+)
+def test_a_limit_is_felt(sandbox: LocalSandbox, tight: Limits, loose: Limits, source: str) -> None:
+    value = "'a' * (2 << 20)" if "'a'" in source else "4"
+    check = (Check("", "f(2)", value if "'a'" not in source else repr("a" * (2 << 20))),)
+    assert run_one(sandbox, source, check, tight) != ["passed"]
+    assert run_one(sandbox, source, check, loose) == ["passed"]
+
+
+def test_output_of_a_program_is_limited(sandbox: LocalSandbox) -> None:
+    checks = (Check(stdin="", expected="x" * 100_000),)
+    source = "print('x' * 100_000)"
+    assert run_one(sandbox, source, checks, Limits(output_kib=64)) != ["passed"]
+    assert run_one(sandbox, source, checks, Limits(output_kib=256)) == ["passed"]
+
+
+def test_after_so_many_time_outs_the_rest_is_not_run(level_3: LocalSandbox) -> None:
+    source = "def f(x):\n    while True:\n        pass"
+    for most in (1, 3):
+        limits = Limits(cpu_seconds=0.05, timeouts_per_solution=most)
+        for solutions in ((source,), (source, DOUBLE)):
+            (matrix,) = level_3.run([Job("loops", solutions, (CHECK,) * 4, limits)])
+            assert outcomes(matrix)[0] == ["timeout"] * most + ["not_run"] * (4 - most)
+
+
+def test_peak_memory_is_reported(level_3: LocalSandbox) -> None:
+    source = "import sys\ndef f(x):\n    return len(bytearray(b'a') * (64 << 20)) and 4"
+    (matrix,) = level_3.run([Job("peak", (source, DOUBLE), (CHECK,))])
+    assert matrix.cells[0][0].peak_kib > 60_000 > matrix.cells[1][0].peak_kib > 1000
+
+
+def test_random_and_hashes_repeat_themselves(level_3: LocalSandbox) -> None:
+    source = "import random\ndef f(x):\n    return [random.random(), hash('a'), str({'a', 'b', 'c'})]"
+    clock = "import time\ndef f(x):\n    return [time.tzname, time.localtime(0).tm_hour]"
+    digests = set()
+    for _ in range(2):
+        with LocalSandbox(workers=1) as fresh:
+            (matrix,) = fresh.run([Job("random", (source, source, clock), (Check(call="f(1)"),) * 2)])
+        digests.add(tuple(cell.value_digest for row in matrix.cells for cell in row))
+    ((a, b, c, d, *_),) = digests
+    assert a == b == c == d
+
+
+def test_programs_read_and_write(sandbox: LocalSandbox) -> None:
+    checks = (
+        Check(stdin="3\n1 2 3\n", expected="6\n"),
+        Check(stdin="1\n5", expected="5.0"),
+        Check(stdin="", expected=""),
+    )
+    sources = {
+        "n = input()\nprint(sum(map(int, input().split())))": ["passed", "passed", "error"],
+        "import sys\nn, *a = sys.stdin.read().split() or [0]\nprint(sum(map(int, a)) if n else '')\nsys.exit(0)": (
+            ["passed"] * 3
+        ),
+        "import os, io\nos.read(0, os.fstat(0).st_size + 1)\nos.write(1, b'6 \\n\\n')\nos._exit(0)": [
+            "passed",
+            "failed",
+            "failed",
+        ],
+        "import sys\nfor line in open(0):\n    pass\nprint(line if line else '')": [
+            "failed",
+            "passed",
+            "error",
+        ],
+        "import threading\nthreading.Thread(target=lambda: print(sum(map(int, open(0).read().split()[1:])))).start()": [
+            "passed",
+            "passed",
+            "failed",
+        ],
+        "raise SystemExit(1)": ["error"] * 3,
+        "print(": ["error"] * 3,
+        "import os, signal\nprint(6, flush=True)\nos.abort()": ["crashed"] * 3,
+    }
+    (matrix,) = sandbox.run([Job("programs", tuple(sources), checks)])
+    assert dict(zip(sources, outcomes(matrix), strict=True)) == sources
+
+
+def _processes_of(pid: int) -> set[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    found = {pid}
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found - {pid}
+
+
+def _gone(pids: set[int]) -> bool:
+    def alive(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+    deadline = time.monotonic() + 30
+    while any(map(alive, pids)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_close_leaves_no_process_and_no_descriptor() -> None:
+    before, others = set(os.listdir("/proc/self/fd")), _processes_of(os.getpid())  # noqa: PTH208
+    with LocalSandbox(workers=2) as sandbox:
+        list(sandbox.run(Job(str(n), (DOUBLE,), (CHECK,)) for n in range(20)))
+        started = _processes_of(os.getpid()) - others
+        assert len(started) >= 2
+    assert _gone(started)
+    assert set(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
+
+
+_CALLER = """
+import sys
+from codedpo.sandbox.base import Check, Job, Limits
+from codedpo.sandbox.local import LocalSandbox
+sandbox = LocalSandbox(workers=2)
+sandbox.probe()
+print("ready", flush=True)
+loop = "def f(x):\\n    while True:\\n        pass"
+list(sandbox.run(Job(str(n), (loop,), (Check("", "f(1)", "1"),), Limits(cpu_seconds=60)) for n in range(4)))
+"""
+
+
+@pytest.mark.parametrize("victim", ["caller", "oracle", "zygote"])
+def test_whoever_is_killed_nothing_is_left(victim: str) -> None:
+    caller = subprocess.Popen([sys.executable, "-c", _CALLER], stdout=subprocess.PIPE, text=True)
+    assert caller.stdout
+    assert caller.stdout.readline() == "ready\n"
+    deadline = time.monotonic() + 30
+    while len(_processes_of(caller.pid)) < 6 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    everyone = _processes_of(caller.pid)
+    if victim == "caller":
+        caller.kill()
+    else:
+        for pid in everyone:
+            if f"sandbox.{victim}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        before = _gone(everyone)
+        caller.kill()
+        assert before
+    caller.wait()
+    caller.stdout.close()
+    assert _gone(everyone)
+
+
+def test_a_killed_worker_costs_no_verdict() -> None:
+    others = _processes_of(os.getpid())
+    slow = "def f(x):\n    sum(range(3 * 10**6))\n    return 2 * x"
+    with LocalSandbox(workers=1) as sandbox:
+        sandbox.probe()
+        stream = sandbox.run(Job(str(n), (slow,), (CHECK,)) for n in range(10))
+        found = [next(stream)]
+        for pid in _processes_of(os.getpid()) - others:
+            if b"sandbox.oracle" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        found += stream
+    assert [outcomes(matrix) for matrix in found] == [[["passed"]]] * 10

@@ -1,0 +1,94 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codedpo.core.errors import BackendError
+from codedpo.sandbox.base import Limits, TimingJob
+from codedpo.sandbox.local import LocalSandbox
+from codedpo.sandbox.timing import compare, measure
+
+samples = st.lists(st.floats(1, 1e9), min_size=1, max_size=30)
+
+
+@given(samples)
+def test_the_interval_holds_the_ratio_and_equal_samples_are_equal(times: list[float]) -> None:
+    same = compare(times, times)
+    assert (same.ratio, same.low, same.high, same.repeats) == (1, 1, 1, len(times))
+    double = compare([2 * t for t in times], times)
+    assert double.low == double.ratio == double.high == 2
+    assert double.is_faster
+
+
+@given(samples, st.randoms())
+def test_exchanging_the_sides_turns_the_interval_over(times: list[float], random: object) -> None:
+    others = times[::-1]
+    forth, back = compare(times, others), compare(others, times)
+    assert forth.low <= forth.ratio <= forth.high
+    assert forth.ratio == pytest.approx(1 / back.ratio)
+    assert forth.low == pytest.approx(1 / back.high)
+
+
+def test_disturbed_samples_do_not_decide() -> None:
+    quiet, disturbed = [100.0] * 15, [100.0] * 13 + [500.0, 700.0]
+    assert not compare(disturbed, quiet).is_faster
+    assert compare([120.0] * 13 + [100.0, 90.0], quiet).low < 1.1
+    assert compare([120.0] * 15, quiet).is_faster
+
+
+def test_order_statistics_are_those_of_the_sign_test() -> None:
+    rising = [float(n) for n in range(1, 16)]
+    found = compare(rising, [1.0] * 15)
+    assert (found.low, found.high) == (
+        1.0,
+        12.0,
+    )  # 4th and 12th of 15 (Conover, table A3), and the minima's ratio
+    found = compare([2.0 * n for n in rising[::-1]], [2.0] * 14 + [0.2])
+    assert found.high == 12.0
+
+
+def test_samples_must_pair() -> None:
+    for a, b in (([], []), ([1.0], [1.0, 2.0])):
+        with pytest.raises(ValueError, match="cannot pair"):
+            compare(a, b)
+
+
+FAST = "def f(n):\n    return sum(range(n))"
+SLOW = "def f(n):\n    total = 0\n    for k in range(n):\n        total += k\n    return total"
+
+
+def test_solutions_are_timed_against_each_other(sandbox: LocalSandbox) -> None:
+    calls = ("f(1000)", "f(2000)")
+    broken = "def f(n):\n    return n[0]"
+    endless = "def f(n):\n    while True:\n        pass"
+    job = TimingJob("t", (SLOW, FAST, broken, endless, "def f("), calls, limits=Limits(cpu_seconds=0.1))
+    (result,) = sandbox.time([job])
+    assert [len(of_one) for of_one in result.samples_ns] == [5, 5, 0, 0, 0]
+    assert compare(*result.samples_ns[:2]).is_faster
+
+
+def test_a_liar_is_found_out(sandbox: LocalSandbox) -> None:
+    liar = "import time\ntime.process_time_ns = lambda: 0\n" + SLOW
+    frozen = (
+        SLOW + "\nimport time\nclock = time.process_time_ns\ntime.process_time_ns = lambda: clock() // 1000"
+    )
+    for source in (liar, frozen):
+        (result,) = sandbox.time(
+            [TimingJob("t", (SLOW, source), ("f(200000)",), limits=Limits(cpu_seconds=0.5))]
+        )
+        honest, lying = result.samples_ns
+        assert not lying or min(lying) > 0.5 * min(honest)
+
+
+def test_printing_does_not_disturb_the_samples(sandbox: LocalSandbox) -> None:
+    source = "import os\ndef f(n):\n    print('x' * 1000)\n    os.write(2, b'x')\n    return n"
+    (result,) = sandbox.time([TimingJob("t", (source,), ("f(1)",), repeats=3)])
+    assert len(result.samples_ns[0]) == 3
+
+
+def test_a_clear_ratio_is_measured(level_3: LocalSandbox) -> None:
+    found = measure(level_3, TimingJob("t", (SLOW, FAST), ("f(20000)",)))
+    assert found
+    assert found.is_faster
+    assert measure(level_3, TimingJob("t", (SLOW, "def f(n):\n    return n[0]"), ("f(1)",))) is None
+    with pytest.raises(BackendError, match="holds 1 solutions"):
+        measure(level_3, TimingJob("t", (SLOW,), ("f(1)",)))
