@@ -53,6 +53,10 @@ def test_every_method_learns_and_leaves_a_model(
     validation = curve(trained, "loss", "validation")
     assert len(validation) == 4  # at the start and after each third
     assert min(validation[1:]) < validation[0]
+    right, wrong = (curve(trained, f"probe/{name}", "validation") for name in ("right", "wrong"))
+    assert len(right) == len(wrong) == 4
+    assert right[-1] != right[0]
+    assert wrong[-1] != wrong[0]
     assert (tmp_path / "adapter").exists() == (lora is not None)
     assert "Best validation loss" in (tmp_path / "model" / "README.md").read_text()
     before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, tmp_path / "model"))
@@ -86,6 +90,11 @@ def test_no_pair_left_is_one_sentence(base: Path, tmp_path: Path, pairs: list[Pa
         run(base, tmp_path, [])
 
 
+def test_a_loss_that_overflows_stops_the_training(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    with pytest.raises(DataError, match=r"training broke at step \d+: .* is (nan|inf)"):
+        run(base, tmp_path, pairs, lora=None, learning_rate=1e30, warmup_share=0.0)
+
+
 class Killed(BaseException):
     """Stands for the end of the process in the middle of training."""
 
@@ -98,7 +107,7 @@ def test_a_broken_training_goes_on_and_ends_with_the_same_result(
 
     @contextmanager
     def killing(description: str, total: int, done: int) -> Iterator[Advance]:
-        steps = iter(range(7))
+        steps = iter(range(14))
 
         def advance(count: int) -> None:
             if next(steps, None) is None:

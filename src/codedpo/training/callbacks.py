@@ -27,6 +27,9 @@ def scheduled(schedule: Schedule, advance: Advance, *, validate: bool) -> Any:
     from transformers import TrainerCallback
 
     class Scheduled(TrainerCallback):  # type: ignore[misc]
+        def on_substep_end(self, *_: Any, **__: Any) -> None:
+            advance(1)
+
         def on_step_end(self, _arguments: Any, state: Any, control: Any, **_: Any) -> Any:
             advance(1)
             if state.global_step in schedule.points:

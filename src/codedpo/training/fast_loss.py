@@ -7,12 +7,17 @@ token is projected, in chunks. With a frozen head the gradient of a log-probabil
 """
 
 import functools
+import json
 import math
 import types
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from codedpo.core.tables import write_atomically
 from codedpo.training import fast_lora
 from codedpo.training.packing import token_tree
+from codedpo.training.probe import Probe
 
 ARCHITECTURES = frozenset({"llama", "mistral", "phi", "qwen2", "qwen3", "starcoder2"})
 """Decoders whose logits are a plain (biased) projection of the last hidden state; others keep TRL's own pass."""
@@ -128,11 +133,12 @@ def _tree_forward(model: Any, input_ids: Any, attention_mask: Any, labels: Any) 
     )
 
 
-def install(model: Any) -> bool:
+def install(model: Any, seen: dict[tuple[int, ...], float] | None = None) -> bool:
     """Replace TRL's fused forward of a causal model by the one on token trees; False where it must stay.
 
     Args:
         model: The base model (below any PEFT wrapper), on which TRL's ``add_fused_lm_head`` was called.
+        seen: Gets the mean log-probability of the answer of every row that is run without gradient, by its tokens.
     """
     if model.config.model_type not in ARCHITECTURES or model.config._attn_implementation != "sdpa":
         return False
@@ -145,36 +151,74 @@ def install(model: Any) -> bool:
     ) -> Any:
         if not options.get("fused_lm_head") or input_ids.shape[1] > window:
             return replaced(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **options)
-        return _tree_forward(self, input_ids, attention_mask, labels)
+        output = _tree_forward(self, input_ids, attention_mask, labels)
+        if seen is not None and not output.log_probs.requires_grad:
+            means = output.log_probs.sum(-1) / output.label_mask.sum(-1).clamp(min=1)
+            for ids, mask, mean in zip(input_ids, attention_mask.bool(), means.tolist(), strict=True):
+                seen[tuple(ids[mask].tolist())] = mean
+        return output
 
     model.forward = types.MethodType(forward, model)
     return True
 
 
-@functools.cache
-def fast(trainer_class: type) -> type:
-    """Return a subclass of a TRL trainer that uses the forward on token trees, for the reference too."""
+def fast(trainer_class: type, reference_step: Callable[[], None] = lambda: None) -> type:
+    """Return a subclass of a TRL trainer that trains, validates and takes the reference on token trees.
+
+    Its attribute ``probe``, where set, is measured at every validation.
+
+    Args:
+        trainer_class: ``DPOTrainer``, ``KTOTrainer`` or ``SFTTrainer``.
+        reference_step: Called after every batch of reference log-probabilities.
+    """
 
     class Fast(trainer_class):  # type: ignore[misc]
-        _installed = False
+        probe: Probe | None = None
+        _seen: dict[tuple[int, ...], float] | None = None
 
         def _install(self) -> None:
-            if self._installed:
+            if self._seen is not None:
                 return
-            self._installed, model = True, self.model
+            self._seen, model = {}, self.model
             if hasattr(model, "peft_config"):
                 if not self.args.bf16:
                     fast_lora.install(model)
                 model = model.get_base_model()
-            install(model)
+            install(model, self._seen)
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             self._install()
-            return super()._precompute_ref_logps(dataset, name, batch_size)
+            path = Path(self.args.output_dir) / f"reference-{name}.json"
+            if path.exists():
+                for column, values in json.loads(path.read_text(encoding="utf-8")).items():
+                    dataset = dataset.add_column(column, values)
+                return dataset
+            result = super()._precompute_ref_logps(dataset, name, batch_size)
+            added = {
+                column: result[column][:]
+                for column in result.column_names
+                if column not in dataset.column_names
+            }
+            write_atomically(path, json.dumps(added).encode())
+            return result
+
+        def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+            result = super().compute_ref_log_probs(model, inputs)
+            reference_step()
+            return result
 
         def train(self, *arguments: Any, **options: Any) -> Any:
             self._install()
             return super().train(*arguments, **options)
+
+        def evaluate(self, *arguments: Any, **options: Any) -> Any:
+            assert self._seen is not None
+            self._seen.clear()
+            metrics = super().evaluate(*arguments, **options)
+            if self.probe is not None:
+                values = self.probe.measure(self.model, self._seen)
+                self.log({f"eval_{name}": value for name, value in values.items()})
+            return metrics
 
     Fast.__name__ = trainer_class.__name__
     return Fast

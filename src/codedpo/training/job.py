@@ -1,6 +1,7 @@
 """One training, from base weights and pairs to an adapter, merged weights and curves."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,9 +13,10 @@ from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
-from codedpo.training import callbacks, data, trainers
+from codedpo.training import callbacks, data, guards, trainers
 from codedpo.training.card import model_card
 from codedpo.training.curves import steps_of
+from codedpo.training.probe import Probe
 
 ShowProgress = Callable[[str, int, int], AbstractContextManager[Advance]]
 """``progress(description, total, done)``."""
@@ -156,11 +158,9 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
     # Frozen weights may be stored in bfloat16; weights that are trained need float32 for small updates.
     dtype = torch.bfloat16 if bfloat16 and config.lora else torch.float32
     model = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation="sdpa")
-    done = int(checkpoint.name.partition("-")[2]) if checkpoint else 0
-    with progress("training: steps", schedule.steps, done) as advance:
-        watch = callbacks.scheduled(schedule, advance, validate=bool(rows["validation"]))
-        trainer = trainers.build_trainer(config.method, model, tokenizer, rows, options, config.lora, [watch])
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer = _train(
+        job, model, tokenizer, rows, options, schedule, Probe.of(kept, tokenize_with(tokenizer)), progress
+    )
     counters = {f"{split} rows": float(len(items)) for split, items in rows.items()}
     counters |= {
         "steps": float(trainer.state.global_step),
@@ -172,8 +172,38 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
             "there is no validation pair, so the last weights are the result, not the best by validation loss."
         )
     steps = steps_of(trainer.state.log_history)
+    for warned in guards.warnings_of(steps, config):
+        notes.append(warned.sentence)
+        counters[f"guard {warned.reason}"] = 1.0
     save(trainer, tokenizer, job, steps, len(kept))
     return Trained(steps, rejects, counters, notes)
+
+
+def _train(
+    job: Job,
+    model: Any,
+    tokenizer: Any,
+    rows: dict[str, list[data.TrainingRow]],
+    options: dict[str, Any],
+    schedule: trainers.Schedule,
+    probe: Probe,
+    progress: ShowProgress,
+) -> Any:
+    """Take the reference, then train to the end of the schedule; return the trainer with its best weights."""
+    config, size = job.config, trainers.batch_size(job.config)
+    checkpoint = callbacks.last_checkpoint(Path(options["output_dir"]))
+    batches = sum(math.ceil(len(items) / size) for items in rows.values()) if config.method != "sft" else 0
+    with progress("training: reference log-probabilities", batches, 0) as advance:
+        trainer = trainers.build_trainer(
+            config.method, model, tokenizer, rows, options, config.lora, reference_step=lambda: advance(1)
+        )
+    trainer.probe = probe
+    done = int(checkpoint.name.partition("-")[2]) * schedule.batches // schedule.steps if checkpoint else 0
+    with progress("training: batches", schedule.batches, done) as advance:
+        trainer.add_callback(callbacks.scheduled(schedule, advance, validate=bool(rows["validation"])))
+        trainer.add_callback(callbacks.watching(guards.check_finite))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return trainer
 
 
 def save(trainer: Any, tokenizer: Any, job: Job, steps: Sequence[TrainingStep], pairs: int) -> None:

@@ -64,15 +64,18 @@ class Schedule:
     """Update steps of a run, and after which of them validation loss is taken and a checkpoint kept."""
 
     steps: int
+    batches: int
+    """Forward passes of all steps."""
     points: tuple[int, ...]
 
     @classmethod
     def of(cls, rows: int, batch_size: int, config: TrainingConfig) -> "Schedule":
         """Count the update steps as transformers does: the last batch of an epoch may be smaller."""
-        updates = math.ceil(math.ceil(rows / batch_size) / config.gradient_accumulation)
+        batches = math.ceil(rows / batch_size)
+        updates = math.ceil(batches / config.gradient_accumulation)
         steps = max(1, math.ceil(config.epochs * updates))
         points = {math.ceil(steps * part / config.evaluations) for part in range(1, config.evaluations + 1)}
-        return cls(steps, tuple(sorted(points)))
+        return cls(steps, math.ceil(steps / updates * batches), tuple(sorted(points)))
 
 
 def lora_options(lora: LoraConfig) -> dict[str, Any]:
@@ -151,6 +154,7 @@ def build_trainer(
     callbacks: Sequence[Any] = (),
     *,
     plain: bool = False,
+    reference_step: Callable[[], None] = lambda: None,
 ) -> Any:
     """Build the trainer of a method.
 
@@ -163,6 +167,7 @@ def build_trainer(
         lora: Adapters, or None to train all weights.
         callbacks: Callbacks of transformers.
         plain: Use TRL's own forward pass, to compare with.
+        reference_step: Called after every batch of reference log-probabilities.
     """
     import trl
     from datasets import Dataset
@@ -171,7 +176,7 @@ def build_trainer(
     entry = METHODS[method]
     validation = rows["validation"]
     trainer = getattr(trl, entry.trainer)
-    return (trainer if plain else fast(trainer))(
+    return (trainer if plain else fast(trainer, reference_step))(
         model=model,
         args=getattr(trl, entry.config)(**options),
         train_dataset=Dataset.from_list(list(rows["train"])),
