@@ -13,15 +13,16 @@ from codedpo.tasks.parse import NoTask, parse_concepts, parse_task
 
 
 def concepts_request(seed: Seed, config: Config) -> Request:
-    """Ask for the concepts of a seed."""
+    """Ask for the concepts of a seed, after three worked examples of both calls."""
     messages = conversation("codedpo.tasks", "concepts.txt", code=seed.code.strip())
     sampling = sampling_of(config.tasks.concepts_sampling, ("\n\n",))
     return Request(f"{seed.seed_id}/concepts", messages, sampling, seed=config.seed)
 
 
 def task_request(seed: Seed, concepts: Sequence[str], config: Config) -> Request:
-    """Ask for a task that needs these concepts."""
-    messages = conversation("codedpo.tasks", "task.txt", code=seed.code.strip(), concepts=", ".join(concepts))
+    """Ask, in the same conversation, for a task that needs these concepts: an engine reuses the work on it."""
+    before = concepts_request(seed, config).messages
+    messages = (*before, *conversation("codedpo.tasks", "task.txt", concepts=", ".join(concepts)))
     sampling = sampling_of(config.tasks.task_sampling)
     return Request(f"{seed.seed_id}/task", messages, sampling, seed=config.seed)
 
@@ -99,9 +100,9 @@ def _tasks(
 
 
 def examples() -> list[str]:
-    """Return the example replies of the task prompt, which small models like to copy."""
-    messages = conversation("codedpo.tasks", "task.txt", code="", concepts="")
-    return [message.content for message in messages if message.role == "assistant"]
+    """Return the example tasks of the prompt, which small models like to copy."""
+    messages = conversation("codedpo.tasks", "concepts.txt", code="")
+    return [message.content for message in messages if message.content.startswith("Task:")]
 
 
 def _without_repeats(tasks: Sequence[Task], threshold: float, rejects: list[Reject]) -> list[Task]:
