@@ -31,11 +31,13 @@ def value_shares(values: NDArray[np.int64]) -> NDArray[np.float64]:
     solutions, calls = values.shape
     if values.size == 0:
         return np.zeros(values.shape)
-    known = values != NO_VALUE
     span = int(values.max()) + 2
-    keys = values + (np.arange(calls) * span + 1)
+    nothing = np.arange(calls) * span
+    keys = values + (nothing - NO_VALUE)
     if span * calls > 64 * values.size + 4096:
-        keys = np.unique(keys, return_inverse=True)[1].reshape(values.shape)
-    counts = np.bincount(keys.ravel())
-    shares: NDArray[np.float64] = np.where(known, counts[keys] / solutions, 0.0)
+        codes, keys = np.unique(keys, return_inverse=True)
+        keys, nothing = keys.reshape(values.shape), np.flatnonzero(codes % span == 0)
+    counts = np.bincount(keys.ravel(), minlength=int(nothing[-1]) + 1 if len(nothing) else 0)
+    counts[nothing] = 0
+    shares: NDArray[np.float64] = counts[keys] / solutions
     return shares

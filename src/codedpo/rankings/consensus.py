@@ -13,8 +13,8 @@ AGREEMENT_ODDS = 0.69
 GROUP_ODDS = 1.08
 LOG_ODDS = 2.21
 """Fitted on the HumanEval tasks whose number is divisible by 4 (CodeT's samples); see ``docs/rankings.md``."""
-LEAST_AGREEMENT, LEAST_SCORE = 0.01, 0.001
-"""Added before logarithms: a lone solution is unlikely to be right, not impossible."""
+_LEAST = np.array([[0.001], [0.01], [0.0]])
+"""Added before logarithms: a lone solution, or one that passes nothing, is unlikely to be right, not impossible."""
 
 
 def rank(
@@ -38,23 +38,22 @@ def rank(
     solutions = len(matrix.solution_ids)
     if solutions == 0:
         return Scores(np.empty(0), np.empty(0), probabilities=np.empty(0))
-    separating = matrix.passed.sum(axis=0) < max(np.count_nonzero(matrix.loaded), 1)
-    passed = matrix.passed if separating.all() else matrix.passed[:, separating]
+    everybody = max(np.count_nonzero(matrix.loaded), 1)
+    passes = matrix.passed.sum(axis=0)
+    separating = passes < everybody if everybody in passes.tolist() else slice(None)
+    passed = matrix.passed[:, separating]
     validation = self_validation.rank_passes(passed)
-    best_share = int(passed.sum(axis=1).max()) / passed.shape[1] if passed.size else 0.0
+    best_share = max(passed.sum(axis=1).tolist()) / passed.shape[1] if passed.size else 0.0
     shares = value_shares(matrix.values if matrix.values.size else matrix.passed.astype(np.int64))
     agreement = shares.sum(axis=1) / shares.shape[1] if shares.size else np.full(solutions, 1.0 / solutions)
     labels, sizes = groups(np.concatenate([matrix.values, matrix.passed], axis=1))
-    log_agreement, log_group = np.log(agreement + LEAST_AGREEMENT), np.log(sizes[labels] / solutions)
+    evidence = np.array([validation.solutions, agreement, sizes[labels] / solutions])
     doubt = 1.0 - best_share
-    log_score = (
-        np.log(validation.solutions + LEAST_SCORE)
-        + (doubt * agreement_power) * log_agreement
-        + (doubt * group_power) * log_group
+    weights = np.array(
+        [[1.0, doubt * agreement_power, doubt * group_power], [0.0, AGREEMENT_ODDS, GROUP_ODDS]]
     )
-    odds = np.exp(LOG_ODDS + AGREEMENT_ODDS * log_agreement + GROUP_ODDS * log_group)
-    tests = validation.tests
-    if passed is not matrix.passed:
-        tests = np.zeros(len(separating))
-        tests[separating] = validation.tests
+    log_score, log_odds = weights @ np.log(evidence + _LEAST)
+    odds = np.exp(log_odds + LOG_ODDS)
+    tests = np.zeros(len(passes))
+    tests[separating] = validation.tests
     return Scores(np.exp(log_score - log_score.max()), tests, probabilities=odds / (1.0 + odds))
