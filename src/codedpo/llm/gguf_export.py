@@ -4,6 +4,7 @@ Q8_0 keeps blocks of 32 weights as 8-bit integers with a 16-bit scale. Only one 
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,17 @@ def _write(writer: Any, tensors: list[Tensor]) -> None:
     kinds = gguf.GGMLQuantizationType
     plan: list[Any] = []
     for name, shape, _ in tensors:
+        stored: tuple[int, ...] = shape
+        number: np.dtype[Any]
         if len(shape) == 1:
-            kind, stored = kinds.F32, (shape, np.dtype(np.float32))
+            kind, number = kinds.F32, np.dtype(np.float32)
         elif shape[-1] % BLOCK:
-            kind, stored = kinds.F16, (shape, np.dtype(np.float16))
+            kind, number = kinds.F16, np.dtype(np.float16)
         else:
-            kind, stored = kinds.Q8_0, (gguf.quant_shape_to_byte_shape(shape, kinds.Q8_0), np.dtype(np.uint8))
+            kind, number = kinds.Q8_0, np.dtype(np.uint8)
+            stored = gguf.quant_shape_to_byte_shape(shape, kind)
         plan.append(kind)
-        size = int(np.prod(stored[0])) * stored[1].itemsize
-        writer.add_tensor_info(name, stored[0], stored[1], size, raw_dtype=kind)
+        writer.add_tensor_info(name, stored, number, math.prod(stored) * number.itemsize, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

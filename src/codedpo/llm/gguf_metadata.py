@@ -41,7 +41,8 @@ def _rotary(config: Config) -> float:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
         raise DataError(f"rotary positions of type {kind!r} are not exported to GGUF: use kind transformers")
-    return float(rope.get("rope_theta", config.get("rope_theta", 10000.0)))
+    theta: float = rope.get("rope_theta") or config.get("rope_theta") or 10000.0
+    return theta
 
 
 def _llama_numbers(writer: Any, config: Config) -> None:
