@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,13 @@ from codedpo.core.records import (
     Timing,
 )
 from codedpo.core.rng import seed_for
+from codedpo.core.stage import write_json
 from codedpo.core.tables import read_rows
 from codedpo.pairs.correctness import Choice, Rule, correctness_choices
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
 from codedpo.pairs.measure import measure
+from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
 from codedpo.sandbox.base import Limits
 from codedpo.sandbox.timing import compare
@@ -70,7 +72,12 @@ def run(context: StageContext) -> None:
         ]
         rejects = [result for result in results if isinstance(result, Reject)]
         part.write({Pair: pairs, Timing: timings}, rejects)
-    write_exports(read_rows(context.folder.parts_of(Pair), Pair), context.folder.path / "export")
+    pairs = read_rows(context.folder.parts_of(Pair), Pair)
+    write_exports(pairs, context.folder.path / "export")
+    found = preflight(pairs)
+    write_json(context.folder.path / "preflight.json", asdict(found))
+    for line in found.lines() if found.is_blocking else ():
+        context.voice.say(f"  {line}", event="preflight")
 
 
 def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] | str]:

@@ -70,14 +70,15 @@ def run(context: StageContext) -> None:
             for strategy in strategies:
                 options = strategy.options | ({"trace": True} if strategy is traced else {})
                 scores = strategy.rank(matrix, **options)
-                solution_scores.extend(_solution_rows(matrix, strategy.label, scores))
+                solution_scores.extend(solution_rows(matrix, strategy.label, scores))
                 test_scores.extend(_test_rows(matrix, strategy.label, scores))
                 if strategy is traced and scores.trace is not None:
                     convergence.extend(_convergence_rows(matrix.task_id, scores.trace))
         part.write({SolutionScore: solution_scores, TestScore: test_scores, Convergence: convergence})
 
 
-def _solution_rows(matrix: PassMatrix, label: str, scores: Scores) -> Iterator[SolutionScore]:
+def solution_rows(matrix: PassMatrix, label: str, scores: Scores) -> Iterator[SolutionScore]:
+    """Yield one row a solution: score, rank, and probability where the strategy estimates it."""
     known = scores.probabilities
     probabilities = [-1.0] * len(matrix.solution_ids) if known is None else known.tolist()
     columns = (

@@ -1,0 +1,106 @@
+"""Pass matrices that people bring: npz (one matrix), Parquet or JSON lines (one row a cell, any number of tasks)."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from codedpo.core.config import Plugin
+from codedpo.core.errors import DataError
+from codedpo.core.matrix import NO_CALL, PassMatrix, matrices
+from codedpo.core.records import Outcome, SolutionScore
+from codedpo.rankings.stage import build, solution_rows
+
+COLUMNS = ("task_id", "solution_id", "test_id")
+"""Every row needs these and ``passed`` (true or false) or ``outcome`` (as in the table of executions)."""
+
+
+def read_matrices(path: Path) -> Iterator[PassMatrix]:
+    """Read the matrices of a file.
+
+    npz: ``passed`` [S, T], and where there are any ``values`` [S, C] (equal numbers in a column are equal values, -1
+    none), ``call_of_test`` [T], ``loaded`` [S], ``solution_ids``, ``test_ids``. Parquet and JSON lines: ``task_id``,
+    ``solution_id``, ``test_id``, ``passed`` or ``outcome``, and where there are any ``value_digest`` (equal for equal
+    values) and ``call`` (equal for equal calls; without it every test is a call of its own).
+
+    Raises:
+        DataError: the file is missing, of another format, or its cells do not fill solutions x tests.
+    """
+    if path.suffix == ".npz":
+        yield _from_npz(path)
+    elif path.suffix in (".parquet", ".jsonl"):
+        table = _table(path)
+        calls = dict(zip(table["test_id"].to_pylist(), table["call"].to_pylist(), strict=True))
+        yield from matrices(table, calls)
+    else:
+        raise DataError(f"{path} is not a pass matrix: its name must end in .npz, .parquet or .jsonl.")
+
+
+def rank_file(path: Path, strategy: Plugin, seed: int = 0) -> Iterator[SolutionScore]:
+    """Score every solution of a file by one strategy.
+
+    Raises:
+        ConfigError: the strategy or one of its options does not exist.
+        DataError: as ``read_matrices``.
+    """
+    built = build(strategy, seed)
+    for matrix in read_matrices(path):
+        yield from solution_rows(matrix, built.label, built.rank(matrix, **built.options))
+
+
+def _from_npz(path: Path) -> PassMatrix:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored: dict[str, Any] = dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable npz file ({error}); write it with numpy.savez.") from error
+    if "passed" not in stored:
+        raise DataError(f"{path} holds no array called passed; give it one of solutions x tests.")
+    plain = PassMatrix.of_passes(stored["passed"], path.stem)
+    tests = plain.passed.shape[1]
+    values = stored.get("values", plain.values)
+    default_calls = np.arange(tests) if values.shape[1:] == (tests,) else np.full(tests, NO_CALL)
+    return PassMatrix(
+        task_id=path.stem,
+        solution_ids=tuple(map(str, stored.get("solution_ids", plain.solution_ids))),
+        test_ids=tuple(map(str, stored.get("test_ids", plain.test_ids))),
+        passed=plain.passed,
+        loaded=np.asarray(stored.get("loaded", plain.loaded), dtype=bool),
+        call_of_test=np.asarray(stored.get("call_of_test", default_calls), dtype=np.int64),
+        values=np.asarray(values, dtype=np.int64),
+    )
+
+
+def _table(path: Path) -> pa.Table:
+    """Read cells and fill in the columns that may be missing."""
+    try:
+        table = pq.read_table(path) if path.suffix == ".parquet" else _json_lines(path)
+    except (OSError, ValueError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} cannot be read as {path.suffix[1:]} ({error}).") from error
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if not {"passed", "outcome"} & set(table.column_names):
+        missing.append("passed")
+    if missing:
+        raise DataError(f"{path} has no column {', '.join(missing)}; every row is one cell of a pass matrix.")
+    filled = {name: pa.array(map(str, table[name].to_pylist()), pa.string()) for name in COLUMNS}
+    if "outcome" in table.column_names:
+        outcomes = table["outcome"].to_pylist()
+    else:
+        outcomes = [(Outcome.PASSED if one else Outcome.FAILED).value for one in table["passed"].to_pylist()]
+    filled["outcome"] = pa.array(outcomes, pa.string())
+    digests = (
+        table["value_digest"].to_pylist() if "value_digest" in table.column_names else [""] * len(outcomes)
+    )
+    filled["value_digest"] = pa.array([one or "" for one in digests], pa.string())
+    filled["call"] = table["call"] if "call" in table.column_names else filled["test_id"]
+    return pa.table(filled)
+
+
+def _json_lines(path: Path) -> pa.Table:
+    with path.open(encoding="utf-8") as lines:
+        return pa.Table.from_pylist([json.loads(line) for line in lines if line.strip()])

@@ -1,0 +1,77 @@
+import json
+
+import numpy as np
+import pytest
+
+from codedpo.core.config import Plugin
+from codedpo.core.errors import DataError
+from codedpo.rankings.files import rank_file, read_matrices
+
+PASSED = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
+STRATEGY = Plugin(kind="number_passed")
+
+
+def cells(**more):
+    for task in ("a", "b"):
+        for solution in range(3):
+            for test in range(3):
+                yield {
+                    "task_id": task,
+                    "solution_id": f"{task}{solution}",
+                    "test_id": f"{task}-{test}",
+                    "passed": bool(PASSED[solution, test]),
+                } | {name: of[solution][test] for name, of in more.items()}
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_npz(tmp_path):
+    np.savez(tmp_path / "mine.npz", passed=PASSED, values=np.array([[1, 1, 2], [1, 1, 2], [3, 3, -1]]))
+    (matrix,) = read_matrices(tmp_path / "mine.npz")
+    assert matrix.task_id == "mine"
+    assert matrix.call_of_test.tolist() == [0, 1, 2]
+    scores = list(rank_file(tmp_path / "mine.npz", STRATEGY))
+    assert [(row.score, row.rank) for row in scores] == [(1.0, 1), (0.5, 2), (0.0, 3)]
+
+
+def test_json_lines_of_two_tasks(tmp_path):
+    path = write_lines(tmp_path / "mine.jsonl", cells())
+    assert [row.solution_id for row in rank_file(path, STRATEGY)] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert [row.rank for row in rank_file(path, STRATEGY)] == [1, 2, 3] * 2
+
+
+def test_parquet_with_values(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = list(cells(value_digest=[["x", "y", ""], ["x", "z", None], ["w", "z", ""]]))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
+    first, _ = read_matrices(tmp_path / "mine.parquet")
+    assert first.values[0, 0] == first.values[1, 0] != first.values[2, 0]
+    assert first.values[:, 2].tolist() == [-1, -1, -1]
+    assert len(list(rank_file(tmp_path / "mine.parquet", Plugin(kind="consensus")))) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("x.csv", b"", "must end in"),
+        ("x.npz", b"no zip", "not a readable npz"),
+        ("x.jsonl", b"{", "cannot be read as jsonl"),
+        ("x.jsonl", b'{"task_id": "a"}\n', "no column solution_id, test_id, passed"),
+        ("x.parquet", b"PAR", "cannot be read as parquet"),
+    ],
+)
+def test_other_files_are_refused_in_one_sentence(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        list(read_matrices(tmp_path / name))
+
+
+def test_an_npz_without_passes(tmp_path):
+    np.savez(tmp_path / "x.npz", values=PASSED)
+    with pytest.raises(DataError, match="no array called passed"):
+        list(read_matrices(tmp_path / "x.npz"))
