@@ -13,6 +13,7 @@ from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
+from codedpo.llm.template import PLAIN
 from codedpo.training import callbacks, data, guards, trainers
 from codedpo.training.card import model_card
 from codedpo.training.curves import steps_of
@@ -58,17 +59,19 @@ class Trained:
 
 
 def load_tokenizer(folder: str) -> Any:
-    """Load a tokenizer that has a chat template.
+    """Load a tokenizer; without chat template (base models) contents stand alone and answers end with its end token.
 
     Raises:
-        DataError: it has none, so nobody knows how the model reads a conversation.
+        DataError: there is no end token, so the model would never learn to stop.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.eos_token is None:
+        raise DataError(f"the tokenizer of {folder} has no end token; name one in its tokenizer_config.json.")
     if not tokenizer.chat_template:
-        raise DataError(
-            f"the tokenizer of {folder} has no chat template; add chat_template.jinja to that folder."
+        tokenizer.chat_template = PLAIN.replace(
+            "{% endfor %}", "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
         )
     return tokenizer
 
@@ -133,7 +136,7 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
     """Train, or go on from the last whole checkpoint, and write adapter and merged weights.
 
     Raises:
-        DataError: no pair can be trained on, or the tokenizer has no chat template.
+        DataError: no pair can be trained on, the tokenizer has no end token, or the loss is no number.
     """
     import torch
     from transformers import AutoModelForCausalLM

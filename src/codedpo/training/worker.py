@@ -26,7 +26,8 @@ def _end_with_parent() -> None:
     """End this process when the stage's process is gone: its end of our standard input then closes."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # not sys.stdin: its lock would abort the interpreter at its end
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
