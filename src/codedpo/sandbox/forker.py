@@ -124,12 +124,13 @@ class Forker:
             self._arena = mmap.mmap(-1, size)
 
     def _lock(self, bounds: Bounds) -> None:
+        # No RLIMIT_CPU: a process with a CPU timer reads its CPU clock in ticks of milliseconds. The watch from
+        # outside limits CPU time, and a child does not outlive whoever watches it.
         isolation.die_with_parent()
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         memory = self._base_address_space + (bounds.memory_mib << 20) + len(self._arena)
         limits = [
             (resource.RLIMIT_AS, memory),
-            (resource.RLIMIT_CPU, int(bounds.cpu_seconds * bounds.steps) + 2),
             (resource.RLIMIT_FSIZE, bounds.output_kib * 1024),
         ]
         if self._counts_own_processes:

@@ -57,6 +57,8 @@ _ALL_BITS = 0xFFFFFFFF
 
 _NEW_NAMESPACES, _CLONE_THREAD = 0x7E020080, 0x00010000
 _DEATH_SIGNAL, _NAME_SET, _NAME_GET, _NO_NEW_PRIVILEGES, _NAME_MEMORY = 1, 15, 16, 38, 0x53564D41
+_REAL_TIMER = 0
+"""A timer of CPU time would make the process's CPU clock coarse."""
 _TERMINAL_AND_BLOCKING = (0x5401, 0x5421, 0x541B, 0x5450, 0x5451)
 
 Instruction = tuple[int, int, int, int]
@@ -83,6 +85,7 @@ CHILD_RULES: tuple[tuple[str, Condition | None, int], ...] = (
     ("clone", (0, _CLONE_THREAD, (_CLONE_THREAD,)), errno.EAGAIN),
     ("prctl", (0, _ALL_BITS, (_NAME_SET, _NAME_GET, _NAME_MEMORY)), errno.EPERM),
     ("prlimit64", (2, _ALL_BITS, (0,)), errno.EPERM),
+    ("setitimer", (0, _ALL_BITS, (_REAL_TIMER,)), errno.EPERM),
     *(
         (name, (0, 0, (1,)), errno.EPERM)
         for name in ("kill", "memfd_create", "seccomp", "setrlimit", "sched_setaffinity")

@@ -4,6 +4,7 @@ A child reads its own CPU clock around the sample. The zygote reads the child's 
 after, so a child that claims less than it used is found out. Standard library only.
 """
 
+import ctypes
 import gc
 import os
 import select
@@ -17,12 +18,14 @@ from functools import partial
 from codedpo.sandbox import child
 from codedpo.sandbox.forker import Bounds, Forker, cpu_clock
 
+_libc = ctypes.CDLL(None)
 _SAMPLE = struct.Struct("=Qq")
 """CPU nanoseconds and number of passes; passes below 0: the solution failed."""
 _INLET, _OUTLET = 3, 4
 _SLACK_NS = 300_000
-"""What a child may use outside its sample: waking up, reading the command, writing the result."""
+"""What a child may use around its sample: waking up, reading the command, writing the result."""
 _POLL_SECONDS = 0.05
+_REPEATS_OF_A_CHILD = 5
 _MOST_PASSES = 1_000_000
 
 
@@ -63,20 +66,24 @@ class _Runner:
         """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long."""
         clock = cpu_clock(self._pid)
         try:
+            ready = self._ask(b"p", clock)
             before = time.clock_gettime_ns(clock)
-            os.write(self._command, b"s")
-            if not self._wait(clock, before):
-                return 0.0
-            reply = os.read(self._result, _SAMPLE.size)
+            reply = self._ask(b"s", clock)
             outside = time.clock_gettime_ns(clock) - before
         except OSError:
             return 0.0
-        if len(reply) != _SAMPLE.size:
+        if len(ready) != _SAMPLE.size or len(reply) != _SAMPLE.size:
             return 0.0
         inside, passes = _SAMPLE.unpack(reply)
-        if not 0 < passes <= _MOST_PASSES:
+        if not 0 < passes <= _MOST_PASSES or inside <= 0:
             return 0.0
-        return float(max(inside, outside - _SLACK_NS, 1) / passes)
+        return float(max(inside, outside - _SLACK_NS) / passes)
+
+    def _ask(self, command: bytes, clock: int) -> bytes:
+        """Send a command and return the reply; nothing where it did not come in time."""
+        before = time.clock_gettime_ns(clock)
+        os.write(self._command, command)
+        return os.read(self._result, _SAMPLE.size) if self._wait(clock, before) else b""
 
     def _wait(self, clock: int, before: int) -> bool:
         slept, seen = 0.0, before
@@ -98,15 +105,40 @@ class _Runner:
 def run(forker: Forker, work: TimingWork) -> list[list[float]]:
     """Return ``samples[solution][repeat]``, in ns of one pass; empty where a solution did not finish.
 
-    The order within a round alternates, so that a drift of the machine meets every solution alike.
+    Every ``_REPEATS_OF_A_CHILD`` repeats come from fresh children, since where a process lies in memory shifts
+    all its samples alike. All children share one processor: two processors of one machine can differ by half, by
+    what else their core does.
     """
+    samples: list[list[float]] = [[] for _ in work.solutions]
+    usable = os.sched_getaffinity(0)
+    done = 0
+    while done < work.repeats:
+        repeats = min(_REPEATS_OF_A_CHILD, work.repeats - done)
+        os.sched_setaffinity(0, {_current_processor(usable)})
+        try:
+            for of_one, more in zip(samples, _interleaved(forker, work, repeats, done % 2), strict=True):
+                of_one += more
+        finally:
+            os.sched_setaffinity(0, usable)
+        done += repeats
+    return [of_one if len(of_one) == work.repeats else [] for of_one in samples]
+
+
+def _current_processor(usable: set[int]) -> int:
+    """Return the processor that the scheduler chose for this process."""
+    found = int(_libc.sched_getcpu())
+    return found if found in usable else min(usable)
+
+
+def _interleaved(forker: Forker, work: TimingWork, repeats: int, turn: int) -> list[list[float]]:
+    """Take samples in turn, the order alternating, so that a drift of the machine meets every solution alike."""
     samples: list[list[float]] = [[] for _ in work.solutions]
     runners: list[_Runner] = []
     try:
         runners.extend(_Runner(forker, work, source) for source in work.solutions)
         # The first sample warms up and finds the number of passes.
         alive = [index for index, runner in enumerate(runners) if runner.sample()]
-        for repeat in range(work.repeats):
+        for repeat in range(turn, turn + repeats):
             for index in reversed(alive) if repeat % 2 else alive:
                 spent = runners[index].sample()
                 if spent:
@@ -114,11 +146,11 @@ def run(forker: Forker, work: TimingWork) -> list[list[float]]:
     finally:
         for runner in runners:
             runner.close()
-    return [of_one if len(of_one) == work.repeats else [] for of_one in samples]
+    return samples
 
 
 def _serve(source: str, calls: list[str], sample_ns: int) -> None:
-    """The child's side: load, then answer every command with one sample."""
+    """The child's side: load, then answer every command: ``p`` to get ready, ``s`` for one sample."""
     body = "".join(f" (\n{call}\n)\n" for call in calls)
     namespace = child.new_namespace("solution")
     passes = 0
@@ -131,11 +163,14 @@ def _serve(source: str, calls: list[str], sample_ns: int) -> None:
         seed = child.seeder() if "random" in source or "random" in body else None
         clock = time.process_time_ns
         gc.freeze()
-        while os.read(_INLET, 1):
-            passes = passes or _passes_for(one_pass, sample_ns)
-            if seed:
-                seed()
-            gc.collect()
+        while command := os.read(_INLET, 1):
+            if command == b"p":
+                passes = passes or _passes_for(one_pass, sample_ns)
+                if seed:
+                    seed()
+                gc.collect()
+                os.write(_OUTLET, _SAMPLE.pack(0, passes))
+                continue
             start = clock()
             for _ in range(passes):
                 one_pass()
