@@ -22,9 +22,11 @@ from codedpo.benchmarks.mbpp import Mbpp
 from codedpo.benchmarks.plus import HumanEvalPlus, MbppPlus
 from codedpo.core.records import Outcome
 from codedpo.sandbox.base import Check, Job, Limits
-from codedpo.sandbox.local import LocalSandbox
+from codedpo.sandbox.local import PRELOAD, LocalSandbox
 
 LEETCODE_TASKS = 150
+_ALSO_PRELOADED = ("sortedcontainers",)
+"""LeetCode's judge has it."""
 _LEETCODE = "leetcode/LeetCodeDataset-v0.2.0-train.jsonl.gz"
 _CODET = "codet/HumanEval_codegen16B_temp0.8_{}_even_tasks.jsonl.gz"
 
@@ -75,7 +77,7 @@ def execute(name: str, data: Path) -> dict[str, Any]:
     jobs = list(WORKLOADS[name](data))
     outcomes: Counter[str] = Counter()
     failed: list[str] = []
-    with LocalSandbox() as sandbox:
+    with LocalSandbox(preload=(*PRELOAD, *_ALSO_PRELOADED)) as sandbox:
         sandbox.probe()
         cpu, wall = cpu_seconds(), time.perf_counter()
         for matrix in sandbox.run(jobs):

@@ -20,7 +20,7 @@ from typing import Any
 import codedpo
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
-from codedpo.sandbox import oracle, wire
+from codedpo.sandbox import launchers, oracle, wire
 from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
 from codedpo.sandbox.judge import CellRow
 from codedpo.sandbox.values import OpaqueError
@@ -49,13 +49,18 @@ _SOLUTIONS_OF_A_BATCH = 64
 """More make no fork cheaper, but results come later and memory that a solution keeps adds up."""
 
 
+def _interpreter(module: str) -> list[str]:
+    """Return the command that runs a module of this package, without the site packages."""
+    root = str(Path(codedpo.__file__).resolve().parents[1])
+    return [sys.executable, "-S", "-s", "-P", "-c", _BOOT.format(root=root, module=module)]
+
+
 class _Worker:
     """An oracle process and the channel to it."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        root = str(Path(codedpo.__file__).resolve().parents[1])
         self._process = subprocess.Popen(
-            [sys.executable, "-S", "-s", "-P", "-c", _BOOT.format(root=root, module="oracle")],
+            _interpreter("oracle"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=_ENVIRONMENT,
@@ -94,6 +99,7 @@ class LocalSandbox:
             ``Isolation.problems``.
         grouped: whether tame solutions of a job may share a child (``sandbox.tame``).
         fork_per_test: audit mode, a fresh child for every test: verdicts cannot depend on their order.
+        launcher: where the zygote runs, if not directly on this machine (``sandbox.launchers``).
         layers: what is tried; fewer than all only to test or measure a weaker level.
 
     Raises:
@@ -109,6 +115,7 @@ class LocalSandbox:
         preload: Iterable[str] = PRELOAD,
         grouped: bool = True,
         fork_per_test: bool = False,
+        launcher: launchers.Launcher | None = None,
         layers: Iterable[str] = ALL_LAYERS,
     ) -> None:
         self._count = workers or len(os.sched_getaffinity(0))
@@ -116,6 +123,7 @@ class LocalSandbox:
         self._preload = list(preload)
         self._grouped = grouped
         self._fork_per_test = fork_per_test
+        self._launcher = launcher
         self._layers = list(layers)
         self._isolation: Isolation | None = None
         self._lock = threading.Lock()
@@ -141,7 +149,8 @@ class LocalSandbox:
     def identity(self) -> str:
         """Names the backend, the interpreter, the preloaded modules and the way children are shared."""
         shared = "test" if self._fork_per_test else "group" if self._grouped else "solution"
-        return f"local python {sys.version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
+        place = f"{self._launcher.name} ({self._launcher.python})" if self._launcher else "local"
+        return f"{place} python {sys.version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
 
     def probe(self) -> Isolation:
         """Start a worker if none runs, and return what its attempts at breaking out found."""
@@ -300,27 +309,18 @@ class LocalSandbox:
         if sys.platform != "linux":
             raise BackendError(
                 "The local sandbox needs Linux; on this system run codedpo inside a Linux container or use the"
-                " docker launcher (sandbox.launcher)."
+                " docker launcher (codedpo.sandbox.launchers)."
             )
         folder = tempfile.mkdtemp(prefix="codedpo-probe-")
         canary = Path(folder) / "canary"
         canary.write_text("readable by file mode alone")
         canary.chmod(0o644)
         Path(folder).chmod(0o755)
-        root = str(Path(codedpo.__file__).resolve().parents[1])
         try:
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 worker = _Worker(
                     {
-                        "zygote_argv": [
-                            sys.executable,
-                            "-S",
-                            "-s",
-                            "-P",
-                            "-c",
-                            _BOOT.format(root=root, module="zygote"),
-                        ],
-                        "environment": _ENVIRONMENT,
+                        **self._start_of_zygote(),
                         "zygote": {
                             "layers": self._layers,
                             "preload": self._preload,
@@ -337,6 +337,15 @@ class LocalSandbox:
             worker.close()
             raise BackendError("The sandbox's helper process did not start; see its message above.")
         return self._accept(worker)
+
+    def _start_of_zygote(self) -> dict[str, Any]:
+        if self._launcher is None:
+            return {"zygote_argv": _interpreter("zygote"), "zygote_source": b"", "environment": _ENVIRONMENT}
+        return {
+            "zygote_argv": self._launcher.argv(_ENVIRONMENT),
+            "zygote_source": launchers.source(),
+            "environment": dict(os.environ),
+        }
 
     def _accept(self, worker: _Worker) -> _Worker:
         ready = worker.ready

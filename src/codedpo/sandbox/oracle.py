@@ -146,6 +146,7 @@ def main() -> None:
     caller = wire.take_standard_channel()
     options = caller.receive()
     _, zygote = start_zygote(options["zygote_argv"], options["environment"])
+    wire.write_all(zygote.outlet, options["zygote_source"])
     options["zygote"]["oracle_pid"] = os.getpid()
     zygote.send(options["zygote"])
     ready = zygote.receive()

@@ -33,7 +33,7 @@ class Channel:
 
     def __init__(self, inlet: int, outlet: int) -> None:
         self.inlet = inlet
-        self._outlet = outlet
+        self.outlet = outlet
 
     def send(self, value: Any) -> None:
         """Send plain data.
@@ -42,7 +42,7 @@ class Channel:
             OSError: the other side is gone.
         """
         payload = pickle.dumps(value, 5)
-        write_all(self._outlet, len(payload).to_bytes(8, "little") + payload)
+        write_all(self.outlet, len(payload).to_bytes(8, "little") + payload)
 
     def receive(self) -> Any:
         """Return the next value, or None where the other side has closed.

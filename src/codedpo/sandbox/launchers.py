@@ -1,0 +1,101 @@
+"""Other places for the zygote: an argument vector in front of its interpreter.
+
+The oracle stays on this machine; the zygote reads its own source from standard input, so the other side needs
+nothing but Python. Bubblewrap is tested here; ``docker`` and ``ssh`` are the same protocol and not verified.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_MODULES = (
+    "values",
+    "wire",
+    "seccomp",
+    "isolation",
+    "tame",
+    "child",
+    "forker",
+    "jobs",
+    "stopwatch",
+    "zygote",
+)
+"""What the zygote consists of, each after what it imports."""
+_READ_SOURCE = """
+import json, sys, types
+def load():
+    source = json.loads(sys.stdin.buffer.raw.readline())
+    for package in ("codedpo", "codedpo.sandbox"):
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = []
+    for name, text in source.items():
+        module = types.ModuleType("codedpo.sandbox." + name)
+        sys.modules[module.__name__] = module
+        setattr(sys.modules["codedpo.sandbox"], name, module)
+        exec(compile(text, name + ".py", "exec"), vars(module))
+    module.main()
+load()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How the zygote's interpreter is started."""
+
+    name: str
+    prefix: tuple[str, ...]
+    python: str = "python3"
+    """The interpreter on the other side; verdicts are those of its version."""
+
+    def argv(self, environment: dict[str, str]) -> list[str]:
+        """Return the whole command; the environment is set on the other side."""
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        return [*self.prefix, "env", *settings, self.python, "-S", "-s", "-P", "-u", "-c", _READ_SOURCE]
+
+
+def bubblewrap(program: str = "bwrap", python: str = "/usr/bin/python3") -> Launcher:
+    """Start it inside bubblewrap: the host's files read-only, no network, namespaces of its own."""
+    prefix = (
+        program,
+        "--unshare-all",
+        "--die-with-parent",
+        "--ro-bind",
+        "/",
+        "/",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+    )
+    return Launcher("bubblewrap", (*prefix, "--tmpfs", "/tmp", "--"), python)
+
+
+def docker(image: str = "python:3.11-slim", options: Sequence[str] = ()) -> Launcher:
+    """Start it in a container without network, capabilities or a writable file."""
+    fixed = (
+        "docker",
+        "run",
+        "--rm",
+        "-i",
+        "--network",
+        "none",
+        "--read-only",
+        "--cap-drop",
+        "ALL",
+        "--user",
+        "65534",
+    )
+    return Launcher("docker", (*fixed, *options, image))
+
+
+def ssh(host: str, python: str = "python3") -> Launcher:
+    """Start it on another Linux machine, which must let this one in without a question."""
+    return Launcher("ssh", ("ssh", "-o", "BatchMode=yes", host), python)
+
+
+def source() -> bytes:
+    """Return the zygote's source as the line that ``Launcher.argv``'s program reads first."""
+    folder = Path(__file__).parent
+    texts = {name: (folder / f"{name}.py").read_text() for name in _MODULES}
+    return json.dumps(texts).encode() + b"\n"
