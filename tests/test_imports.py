@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from codedpo.sandbox.launchers import ZYGOTE_MODULES
+
 ROOT = Path(__file__).resolve().parents[1] / "src" / "codedpo"
 STAGE_PACKAGES = {
     "seeds",
@@ -87,10 +89,11 @@ def test_heavy_packages_are_imported_lazily_and_where_they_belong(path: Path) ->
     assert not {name.split(".")[0] for name in imports_of(path, top_level_only=True)} & HEAVY
 
 
-def test_sandbox_child_code_uses_the_standard_library_only() -> None:
-    child = ROOT / "sandbox" / "child.py"
-    roots = {name.split(".")[0] for name in imports_of(child)}
-    assert roots <= sys.stdlib_module_names
+@pytest.mark.parametrize("name", ZYGOTE_MODULES)
+def test_what_runs_in_the_zygote_uses_the_standard_library_and_each_other_only(name: str) -> None:
+    allowed = {f"codedpo.sandbox.{module}" for module in ZYGOTE_MODULES} | {"codedpo.sandbox"}
+    for imported in imports_of(ROOT / "sandbox" / f"{name}.py"):
+        assert imported in allowed or imported.split(".")[0] in sys.stdlib_module_names
 
 
 def test_help_loads_no_heavy_module() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_MODULES = (
+ZYGOTE_MODULES = (
     "values",
     "wire",
     "seccomp",
@@ -97,5 +97,5 @@ def ssh(host: str, python: str = "python3") -> Launcher:
 def source() -> bytes:
     """Return the zygote's source as the line that ``Launcher.argv``'s program reads first."""
     folder = Path(__file__).parent
-    texts = {name: (folder / f"{name}.py").read_text() for name in _MODULES}
+    texts = {name: (folder / f"{name}.py").read_text() for name in ZYGOTE_MODULES}
     return json.dumps(texts).encode() + b"\n"
