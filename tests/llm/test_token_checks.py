@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.llm.token_checks import TokenizedPair, pair_problem, tokenize_pair
+from codedpo.llm.token_checks import TokenizedPair, pair_problem, preamble_of, tokenize_pair
 
 END = 0
 
@@ -68,3 +68,18 @@ def test_an_accepted_pair_differs_inside_the_window(chosen: str, rejected: str, 
     if pair_problem(pair, max_length, {END}) is None:
         assert pair.length <= max_length
         assert pair.chosen[: max_length - len(pair.prompt)] != pair.rejected[: max_length - len(pair.prompt)]
+
+
+def with_system_prompt(messages: Sequence[dict[str, str]], add_generation_prompt: bool) -> list[int]:
+    return [*map(ord, "S be good"), END, *characters(messages, add_generation_prompt)]
+
+
+def test_a_prompt_that_was_rendered_before_is_refused() -> None:
+    preamble = preamble_of(with_system_prompt)
+    assert preamble == (*map(ord, "S be good"), END, ord("U"))
+    clean = tokenize_pair(with_system_prompt, "ab", "c", "d")
+    assert pair_problem(clean, 100, {END}, preamble) is None
+    twice = tokenize_pair(with_system_prompt, "S be good\0Uab", "c", "d")
+    problem = pair_problem(twice, 100, {END}, preamble)
+    assert problem is not None
+    assert problem.reason == "system_prompt_repeated"

@@ -13,6 +13,7 @@ from codedpo.training import data, fast_loss
 from codedpo.training.trainers import Schedule, build_trainer, trainer_options, with_validation
 
 FIELDS = ("log_probs", "entropy", "mean_logits", "is_top1", "label_mask")
+LORA = LoraConfig(rank=4, alpha=8)
 ARCHITECTURES = ("Qwen2", "Llama", "Starcoder2", "Phi")
 
 
@@ -93,8 +94,7 @@ def test_an_unknown_architecture_keeps_the_forward_of_trl(base: Path) -> None:
     assert not fast_loss.install(model)
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
-@pytest.mark.parametrize("lora", [LoraConfig(rank=4, alpha=8), None])
+@pytest.mark.parametrize(("method", "lora"), [("dpo", LORA), ("kto", LORA), ("sft", LORA), ("dpo", None)])
 def test_the_loss_curve_equals_that_of_trl(
     method: str, lora: LoraConfig | None, base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
 ) -> None:

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from tests.training.conftest import save_model
 from transformers import AutoModelForCausalLM
 
 from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair
-from codedpo.training.job import Job, Trained, train
+from codedpo.training.job import Job, Trained, load_tokenizer, train
+
+LORA = LoraConfig(rank=4, alpha=8)
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def settings(**changes: Any) -> TrainingConfig:
         "epochs": 3.0,
         "gradient_accumulation": 2,
         "evaluations": 3,
-        "lora": LoraConfig(rank=4, alpha=8),
+        "lora": LORA,
         "max_length": 128,
         "dtype": "float32",
     }
@@ -44,8 +47,7 @@ def curve(trained: Trained, name: str, split: str = "train") -> list[float]:
     return [row.value for row in trained.steps if row.name == name and row.split == split]
 
 
-@pytest.mark.parametrize("method", ["dpo", "kto", "sft"])
-@pytest.mark.parametrize("lora", [LoraConfig(rank=4, alpha=8), None])
+@pytest.mark.parametrize(("method", "lora"), [("dpo", LORA), ("kto", LORA), ("sft", LORA), ("dpo", None)])
 def test_every_method_learns_and_leaves_a_model(
     method: str, lora: LoraConfig | None, base: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:
@@ -70,6 +72,39 @@ def test_margins_grow_and_the_start_is_log_two(base: Path, tmp_path: Path, pairs
     assert curve(trained, "loss")[0] == pytest.approx(0.693147, abs=1e-4)
     assert curve(trained, "rewards/margins", "validation")[0] == pytest.approx(0.0, abs=1e-5)
     assert curve(trained, "rewards/margins")[-1] > 0.1
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Starcoder2", "Phi"])
+def test_other_architectures_train_and_merge(
+    kind: str, tokenizer: Any, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    base = save_model(kind, tokenizer, tmp_path / "base")
+    options = {"epochs": 1.0, "evaluations": 1, "activation_checkpointing": kind == "Llama"}
+    trained = run(base, tmp_path / "out", pairs, **options)
+    validation = curve(trained, "loss", "validation")
+    assert validation[-1] < validation[0]
+    assert trained.counters["update kept by merging"] == pytest.approx(1.0)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model")
+    assert after.config.model_type == kind.lower()
+
+
+def test_bfloat16_trains_too_and_says_what_rounding_loses(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    trained = run(base, tmp_path, pairs, dtype="bfloat16", epochs=1.0, learning_rate=1e-4)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").dtype == torch.bfloat16
+    assert any("outlives rounding" in note for note in trained.notes)
+
+
+def test_a_base_model_without_chat_template_learns_to_stop(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    plain = shutil.copytree(base, tmp_path / "plain")
+    (plain / "chat_template.jinja").unlink()
+    loaded = load_tokenizer(str(plain))
+    turns = [{"role": "user", "content": "do"}, {"role": "assistant", "content": "done"}]
+    assert loaded.apply_chat_template(turns, tokenize=False) == "dodone<|im_end|>"
+    assert loaded.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True) == "do"
 
 
 def test_pairs_that_cannot_be_trained_on_are_dropped_with_a_reason(

@@ -184,6 +184,8 @@ class LoraConfig(Section):
 
     rank: Positive = 16
     alpha: Positive = 32
+    layers: int = Field(default=0, ge=0)
+    """Adapters in so many last layers only, the ones below have no backward pass; 0: in all."""
 
 
 class TrainingConfig(Section):
@@ -211,6 +213,10 @@ class TrainingConfig(Section):
     """How often along training validation loss is taken and a checkpoint kept; the best one is the result."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """``auto``: bfloat16 where the processor multiplies it (GPU, AVX512-BF16, AMX), else float32."""
+    activation_checkpointing: bool = False
+    """Compute activations twice to hold fewer of them: less memory, about a third more work."""
+    tracker: str = "none"
+    """Where the trainer logs beside the run folder: ``tensorboard``, ``trackio``, ``wandb``, ... as TRL names them."""
 
 
 class EvaluationConfig(Section):

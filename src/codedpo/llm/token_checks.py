@@ -58,7 +58,25 @@ def tokenize_pair(tokenize: Tokenize, prompt: str, chosen: str, rejected: str) -
     return TokenizedPair(alone[:shared], with_chosen[shared:], with_rejected[shared:], len(alone) - shared)
 
 
-def pair_problem(pair: TokenizedPair, max_length: int, end_tokens: Collection[int] = ()) -> Problem | None:
+def preamble_of(tokenize: Tokenize) -> tuple[int, ...]:
+    """Return the tokens that a chat template puts before every first message: headers, a default system prompt."""
+    first, second = (tokenize([{"role": "user", "content": text}], True) for text in ("0", "x"))
+    return tuple(first[: _common_prefix(first, second)])
+
+
+def _holds_twice(tokens: Sequence[int], part: Sequence[int]) -> bool:
+    width = len(part)
+    places = (
+        start
+        for start in range(len(tokens) - width + 1)
+        if tuple(tokens[start : start + width]) == tuple(part)
+    )
+    return bool(width) and next(places, None) is not None and next(places, None) is not None
+
+
+def pair_problem(
+    pair: TokenizedPair, max_length: int, end_tokens: Collection[int] = (), preamble: Sequence[int] = ()
+) -> Problem | None:
     """Name the first reason why a pair cannot be trained on, or None.
 
     Args:
@@ -66,6 +84,7 @@ def pair_problem(pair: TokenizedPair, max_length: int, end_tokens: Collection[in
         max_length: Most tokens of prompt and answer together; longer pairs are refused, never cut.
         end_tokens: Ids of the tokens that end a turn; an answer that holds two of them teaches to go on
             after the end.
+        preamble: What the template puts first (``preamble_of``); a prompt that holds it twice was rendered before.
     """
     chosen, rejected = pair.prompt + pair.chosen, pair.prompt + pair.rejected
     sizes = f"prompt {len(pair.prompt)}, chosen {len(pair.chosen)}, rejected {len(pair.rejected)} tokens"
@@ -89,4 +108,8 @@ def pair_problem(pair: TokenizedPair, max_length: int, end_tokens: Collection[in
         ends = sum(token in end_tokens for token in answer)
         if ends > 1:
             return Problem("end_token_repeated", f"{ends} end tokens in the {name} answer")
+        if _holds_twice(pair.prompt + answer, preamble):
+            return Problem(
+                "system_prompt_repeated", f"the template's first {len(preamble)} tokens appear twice"
+            )
     return None

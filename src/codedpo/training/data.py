@@ -6,7 +6,7 @@ from typing import Any
 from codedpo.core.config import TrainingConfig
 from codedpo.core.records import Pair, Reject
 from codedpo.core.rng import stream
-from codedpo.llm.token_checks import Tokenize, pair_problem, tokenize_pair
+from codedpo.llm.token_checks import Tokenize, pair_problem, preamble_of, tokenize_pair
 
 TrainingRow = dict[str, Any]
 
@@ -26,9 +26,10 @@ def check_pairs(
 ) -> tuple[list[Pair], list[Reject]]:
     """Sort pairs into those that can be trained on and those that cannot, each with its reason."""
     kept, rejects = [], []
+    preamble = preamble_of(tokenize)
     for pair in pairs:
         tokens = tokenize_pair(tokenize, pair.prompt, pair.chosen, pair.rejected)
-        problem = pair_problem(tokens, max_length, end_tokens)
+        problem = pair_problem(tokens, max_length, end_tokens, preamble)
         if problem is None:
             kept.append(pair)
         else:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -14,13 +13,15 @@ from codedpo.core.errors import DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.llm.template import PLAIN
-from codedpo.training import callbacks, data, guards, trainers
+from codedpo.training import callbacks, data, guards, merge, trainers
 from codedpo.training.card import model_card
 from codedpo.training.curves import steps_of
 from codedpo.training.probe import Probe
 
 ShowProgress = Callable[[str, int, int], AbstractContextManager[Advance]]
 """``progress(description, total, done)``."""
+LEAST_KEPT = 0.9
+"""Share of an adapter's update that merging has to keep without a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,16 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
     for warned in guards.warnings_of(steps, config):
         notes.append(warned.sentence)
         counters[f"guard {warned.reason}"] = 1.0
-    save(trainer, tokenizer, job, steps, len(kept))
+    card = model_card(job.base_name, config, steps, len(kept))
+    if config.lora:
+        share = merge.kept_share(trainer.model)
+        counters["update kept by merging"] = round(share, 4)
+        if share < LEAST_KEPT:
+            notes.append(
+                f"only {share:.0%} of the update outlives rounding to the precision of the weights; "
+                "raise training.learning_rate, or set training.dtype to float32."
+            )
+    merge.save(trainer.model, tokenizer, output, card)
     return Trained(steps, rejects, counters, notes)
 
 
@@ -207,23 +217,3 @@ def _train(
         trainer.add_callback(callbacks.watching(guards.check_finite))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return trainer
-
-
-def save(trainer: Any, tokenizer: Any, job: Job, steps: Sequence[TrainingStep], pairs: int) -> None:
-    """Write the adapter, the merged weights with tokenizer and card, and drop the checkpoints.
-
-    The weights are merged and stored in float32 where they were trained so: an update smaller than half a unit
-    in the last place of bfloat16 (0.2%) would leave the stored weights as they were.
-    """
-    output = Path(job.output)
-    model = trainer.model
-    if job.config.lora:
-        model.save_pretrained(output / "adapter")
-        model = model.merge_and_unload()
-    partial = output / "model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    (partial / "README.md").write_text(model_card(job.base_name, job.config, steps, pairs), encoding="utf-8")
-    shutil.rmtree(output / "model", ignore_errors=True)
-    partial.rename(output / "model")

@@ -1,12 +1,13 @@
 """One table: method -> TRL's trainer, its config, and the options that this method alone has."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from codedpo.core.config import LoraConfig, TrainingConfig
+from codedpo.core.errors import ConfigError
 from codedpo.training.data import TrainingRow
 from codedpo.training.fast_loss import fast
 
@@ -78,14 +79,39 @@ class Schedule:
         return cls(steps, math.ceil(steps / updates * batches), tuple(sorted(points)))
 
 
-def lora_options(lora: LoraConfig) -> dict[str, Any]:
-    """Return PEFT's options for adapters on every linear layer but the output head."""
+def lora_options(lora: LoraConfig, layers: int, linear: Collection[str]) -> dict[str, Any]:
+    """Return PEFT's options for adapters on every linear layer but the output head, in the last ``lora.layers``.
+
+    Args:
+        lora: The adapters.
+        layers: Layers of the model.
+        linear: Names of the linear parts of a layer (``q_proj``, ...).
+
+    Raises:
+        ConfigError: the model has fewer layers.
+    """
+    if lora.layers > layers:
+        raise ConfigError(
+            f"training.lora.layers is {lora.layers}, but the model has {layers} layers; lower it."
+        )
+    adapted = range(layers - lora.layers, layers) if lora.layers else range(layers)
     return {
         "r": lora.rank,
         "lora_alpha": lora.alpha,
-        "target_modules": "all-linear",
+        "target_modules": sorted(linear),
+        "layers_to_transform": list(adapted),
         "task_type": "CAUSAL_LM",
     }
+
+
+def linear_parts(model: Any) -> set[str]:
+    """Return the names that linear layers have inside the layers of a model."""
+    from torch.nn import Linear
+
+    names = (
+        name for name, module in model.named_modules() if isinstance(module, Linear) and ".layers." in name
+    )
+    return {name.rpartition(".")[2] for name in names}
 
 
 def batch_size(config: TrainingConfig) -> int:
@@ -115,7 +141,8 @@ def trainer_options(
         "gradient_accumulation_steps": config.gradient_accumulation,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": math.ceil(config.warmup_share * schedule.steps),
+        # rounded down: a warm-up of one step would be a step at learning rate 0
+        "warmup_steps": int(config.warmup_share * schedule.steps),
         "logging_steps": max(1, schedule.steps // 200),
         "save_strategy": "steps",
         "save_steps": schedule.steps,
@@ -125,8 +152,8 @@ def trainer_options(
         "data_seed": seed,
         "use_cpu": cpu,
         "bf16": bfloat16,
-        "activation_checkpointing": False,
-        "report_to": "none",
+        "activation_checkpointing": config.activation_checkpointing,
+        "report_to": config.tracker,
         "disable_tqdm": True,
     }
     return common | METHODS[config.method].options(config)
@@ -175,6 +202,7 @@ def build_trainer(
 
     entry = METHODS[method]
     validation = rows["validation"]
+    adapters = lora_options(lora, model.config.num_hidden_layers, linear_parts(model)) if lora else None
     trainer = getattr(trl, entry.trainer)
     return (trainer if plain else fast(trainer, reference_step))(
         model=model,
@@ -182,6 +210,6 @@ def build_trainer(
         train_dataset=Dataset.from_list(list(rows["train"])),
         eval_dataset=Dataset.from_list(list(validation)) if validation else None,
         processing_class=tokenizer,
-        peft_config=PeftLoraConfig(**lora_options(lora)) if lora else None,
+        peft_config=PeftLoraConfig(**adapters) if adapters else None,
         callbacks=list(callbacks),
     )

@@ -1,0 +1,36 @@
+from tests.training.conftest import make_pair
+
+from codedpo.core.config import TrainingConfig
+from codedpo.training.data import chosen_rows, preference_rows, select, unpaired_rows
+
+
+def test_kinds_and_most_pairs_choose_training_pairs_and_leave_validation() -> None:
+    pairs = [make_pair(index) for index in range(20)]
+    pairs += [make_pair(index, kind="efficiency") for index in range(5)]
+    pairs += [make_pair(index, "validation") for index in range(20, 24)]
+    assert select(pairs, TrainingConfig(), 0) == pairs
+    efficient = select(pairs, TrainingConfig(kinds=("efficiency",)), 0)
+    assert [pair.kind for pair in efficient] == ["efficiency"] * 5
+    few = select(pairs, TrainingConfig(most_pairs=6), 0)
+    assert [pair.split for pair in few].count("train") == 6
+    assert few[6:] == pairs[25:]
+    assert few == select(pairs, TrainingConfig(most_pairs=6), 0)
+    assert few != select(pairs, TrainingConfig(most_pairs=6), 1)
+
+
+def test_views_hold_messages_only() -> None:
+    pair = make_pair(0)
+    user, chosen, rejected = ([{"role": role, "content": text}] for role, text in (
+        ("user", pair.prompt), ("assistant", pair.chosen), ("assistant", pair.rejected)))  # fmt: skip
+    assert preference_rows([pair], 0) == [{"prompt": user, "chosen": chosen, "rejected": rejected}]
+    assert chosen_rows([pair, make_pair(0, kind="efficiency")], 0) == [{"prompt": user, "completion": chosen}]
+    unpaired = unpaired_rows([pair], 0)
+    assert {row["label"]: row["completion"] for row in unpaired} == {True: chosen, False: rejected}
+
+
+def test_the_order_of_unpaired_rows_is_mixed_and_seeded() -> None:
+    pairs = [make_pair(index) for index in range(8)]
+    first = unpaired_rows(pairs, 0)
+    assert first == unpaired_rows(pairs, 0)
+    assert first != unpaired_rows(pairs, 1)
+    assert [row["label"] for row in first] != [True, False] * 8
