@@ -1,29 +1,22 @@
 """The sandbox of this machine: workers of two processes each, an oracle and its zygote."""
 
-import contextlib
 import os
 import queue
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import codedpo
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
-from codedpo.sandbox import launchers, oracle, wire
+from codedpo.sandbox import launchers, oracle
 from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
 from codedpo.sandbox.judge import CellRow
-from codedpo.sandbox.values import OpaqueError
+from codedpo.sandbox.worker import Worker, start
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -40,52 +33,10 @@ PRELOAD = _words(
 )
 """Modules that a solution finds already loaded; a child can read no file, so it can import no others."""
 ALL_LAYERS = ("namespaces", "landlock", "seccomp")
-_BOOT = "import sys; sys.path.append({root!r}); from codedpo.sandbox.{module} import main; main()"
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
-"""Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit."""
 _ATTEMPTS = 2
 _BATCHES_AHEAD = 3
 _SOLUTIONS_OF_A_BATCH = 64
 """More make no fork cheaper, but results come later and memory that a solution keeps adds up."""
-
-
-def _interpreter(module: str) -> list[str]:
-    """Return the command that runs a module of this package, without the site packages."""
-    root = str(Path(codedpo.__file__).resolve().parents[1])
-    return [sys.executable, "-S", "-s", "-P", "-c", _BOOT.format(root=root, module=module)]
-
-
-class _Worker:
-    """An oracle process and the channel to it."""
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._process = subprocess.Popen(
-            _interpreter("oracle"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=_ENVIRONMENT,
-        )
-        assert self._process.stdin
-        assert self._process.stdout
-        self._channel = wire.Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
-        self.ready = self.ask(options)
-
-    def ask(self, request: Any) -> Any:
-        """Send a request and return the reply, or None where the worker died of it."""
-        try:
-            self._channel.send(request)
-            return self._channel.receive()
-        except (OSError, OpaqueError):
-            return None
-
-    def close(self) -> None:
-        """End both processes; the zygote goes with its oracle."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.kill()
-        self._process.wait()
-        self._process.stdin.close()
-        self._process.stdout.close()
 
 
 class LocalSandbox:
@@ -127,8 +78,8 @@ class LocalSandbox:
         self._layers = list(layers)
         self._isolation: Isolation | None = None
         self._lock = threading.Lock()
-        self._idle: queue.SimpleQueue[_Worker | None] = queue.SimpleQueue()
-        self._started: set[_Worker] = set()
+        self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+        self._started: set[Worker] = set()
         for _ in range(self._count):
             self._idle.put(None)
 
@@ -286,7 +237,7 @@ class LocalSandbox:
             self._discard(worker)
         return None
 
-    def _take(self) -> _Worker:
+    def _take(self) -> Worker:
         worker = self._idle.get()
         if worker is None:
             try:
@@ -296,58 +247,19 @@ class LocalSandbox:
                 raise
         return worker
 
-    def _release(self, worker: _Worker) -> None:
+    def _release(self, worker: Worker) -> None:
         self._idle.put(worker)
 
-    def _discard(self, worker: _Worker) -> None:
+    def _discard(self, worker: Worker) -> None:
         with self._lock:
             self._started.discard(worker)
         worker.close()
         self._idle.put(None)
 
-    def _start(self) -> _Worker:
-        if sys.platform != "linux":
-            raise BackendError(
-                "The local sandbox needs Linux; on this system run codedpo inside a Linux container or use the"
-                " docker launcher (codedpo.sandbox.launchers)."
-            )
-        folder = tempfile.mkdtemp(prefix="codedpo-probe-")
-        canary = Path(folder) / "canary"
-        canary.write_text("readable by file mode alone")
-        canary.chmod(0o644)
-        Path(folder).chmod(0o755)
-        try:
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                worker = _Worker(
-                    {
-                        **self._start_of_zygote(),
-                        "zygote": {
-                            "layers": self._layers,
-                            "preload": self._preload,
-                            "paths": [path for path in sys.path if path.endswith("-packages")],
-                            "canary": str(canary),
-                            "port": listener.getsockname()[1],
-                        },
-                    }
-                )
-        finally:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(folder)
-        if worker.ready is None:
-            worker.close()
-            raise BackendError("The sandbox's helper process did not start; see its message above.")
-        return self._accept(worker)
+    def _start(self) -> Worker:
+        return self._accept(start(self._layers, self._preload, self._launcher))
 
-    def _start_of_zygote(self) -> dict[str, Any]:
-        if self._launcher is None:
-            return {"zygote_argv": _interpreter("zygote"), "zygote_source": b"", "environment": _ENVIRONMENT}
-        return {
-            "zygote_argv": self._launcher.argv(_ENVIRONMENT),
-            "zygote_source": launchers.source(),
-            "environment": dict(os.environ),
-        }
-
-    def _accept(self, worker: _Worker) -> _Worker:
+    def _accept(self, worker: Worker) -> Worker:
         ready = worker.ready
         level = oracle.level_of(ready["layers"])
         problems = tuple(ready["problems"])

@@ -1,0 +1,110 @@
+"""Starts a worker, two processes, and talks to it."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import codedpo
+from codedpo.core.errors import BackendError
+from codedpo.sandbox import launchers, wire
+from codedpo.sandbox.values import OpaqueError
+
+_BOOT = "import sys; sys.path.append({root!r}); from codedpo.sandbox.{module} import main; main()"
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
+"""Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit."""
+
+
+def _interpreter(module: str) -> list[str]:
+    """Return the command that runs a module of this package, without the site packages."""
+    root = str(Path(codedpo.__file__).resolve().parents[1])
+    return [sys.executable, "-S", "-s", "-P", "-c", _BOOT.format(root=root, module=module)]
+
+
+class Worker:
+    """An oracle process and the channel to it."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._process = subprocess.Popen(
+            _interpreter("oracle"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_ENVIRONMENT,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._channel = wire.Channel(self._process.stdout.fileno(), self._process.stdin.fileno())
+        self.ready = self.ask(options)
+
+    def ask(self, request: Any) -> Any:
+        """Send a request and return the reply, or None where the worker died of it."""
+        try:
+            self._channel.send(request)
+            return self._channel.receive()
+        except (OSError, OpaqueError):
+            return None
+
+    def close(self) -> None:
+        """End both processes; the zygote goes with its oracle."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.kill()
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+
+def start(layers: Sequence[str], preload: Sequence[str], launcher: launchers.Launcher | None) -> Worker:
+    """Start an oracle and its zygote; ``Worker.ready`` then holds what the zygote found.
+
+    Raises:
+        BackendError: this is not Linux, or a helper did not start.
+    """
+    if sys.platform != "linux":
+        raise BackendError(
+            "The local sandbox needs Linux; on this system run codedpo inside a Linux container or use the"
+            " docker launcher (codedpo.sandbox.launchers)."
+        )
+    folder = Path(tempfile.mkdtemp(prefix="codedpo-probe-"))
+    try:
+        # What a world-readable file and a listening port of the host are to an attacker: the zygote tries them.
+        canary = folder / "canary"
+        canary.write_text("readable by file mode alone")
+        canary.chmod(0o644)
+        folder.chmod(0o755)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            worker = Worker(
+                {
+                    **_start_of_zygote(launcher),
+                    "zygote": {
+                        "layers": list(layers),
+                        "preload": list(preload),
+                        "paths": [path for path in sys.path if path.endswith("-packages")],
+                        "canary": str(canary),
+                        "port": listener.getsockname()[1],
+                    },
+                }
+            )
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+    if worker.ready is None:
+        worker.close()
+        raise BackendError("The sandbox's helper process did not start; see its message above.")
+    return worker
+
+
+def _start_of_zygote(launcher: launchers.Launcher | None) -> dict[str, Any]:
+    if launcher is None:
+        return {"zygote_argv": _interpreter("zygote"), "zygote_source": b"", "environment": _ENVIRONMENT}
+    return {
+        "zygote_argv": launcher.argv(_ENVIRONMENT),
+        "zygote_source": launchers.source(),
+        "environment": dict(os.environ),
+    }
