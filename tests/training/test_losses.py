@@ -17,10 +17,10 @@ BETA = 0.3
 
 
 def trainer_of(
-    method: str, base: Path, folder: Path, tokenizer: Any, pairs: list[Pair], nll_weight: float
+    method: str, base: Path, folder: Path, tokenizer: Any, pairs: list[Pair], **values: Any
 ) -> Any:
     """Build a trainer whose adapter is far from its start, so that ratios are not 0."""
-    config = TrainingConfig(method=method, beta=BETA, nll_weight=nll_weight, batch_size=4, dtype="float32")
+    config = TrainingConfig(method=method, beta=BETA, batch_size=4, dtype="float32", **values)
     rows = {"train": data.VIEWS[method](pairs, 0), "validation": []}
     options = trainer_options(config, Schedule.of(8, 4, config), folder, seed=1, cpu=True, bfloat16=False)
     model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa")
@@ -58,27 +58,32 @@ def loss_of(trainer: Any, rows: list[dict[str, Any]]) -> float:
     return float(trainer.compute_loss(trainer.model, trainer.data_collator(rows)).detach())
 
 
+@pytest.mark.parametrize("length_normalised", [False, True])
 @pytest.mark.parametrize("nll_weight", [0.0, 0.7])
 def test_dpo_with_negative_log_likelihood(
-    nll_weight: float, base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
+    nll_weight: float, length_normalised: bool, base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
 ) -> None:
-    trainer = trainer_of("dpo", base, tmp_path, tokenizer, pairs, nll_weight)
+    trainer = trainer_of(
+        "dpo", base, tmp_path, tokenizer, pairs, nll_weight=nll_weight, length_normalised=length_normalised
+    )
     rows = [trainer.train_dataset[index] for index in range(4)]
     preference, chosen_sum, chosen_tokens = 0.0, 0.0, 0
     for row in rows:
         chosen = both(trainer.model, row["prompt_ids"], row["chosen_ids"])
         rejected = both(trainer.model, row["prompt_ids"], row["rejected_ids"])
-        preference -= math.log(sigmoid(BETA * ((chosen[0] - chosen[1]) - (rejected[0] - rejected[1])))) / len(
-            rows
+        better, worse = (
+            (policy - reference) / (length if length_normalised else 1)
+            for policy, reference, length in (chosen, rejected)
         )
+        preference -= math.log(sigmoid(BETA * (better - worse))) / len(rows)
         chosen_sum, chosen_tokens = chosen_sum + chosen[0], chosen_tokens + chosen[2]
-    assert abs(preference - math.log(2)) > 1e-3
+    assert abs(preference - math.log(2)) > (1e-5 if length_normalised else 1e-3)
     expected = preference - nll_weight * chosen_sum / chosen_tokens
     assert loss_of(trainer, rows) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_kto(base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]) -> None:
-    trainer = trainer_of("kto", base, tmp_path, tokenizer, pairs, 0.0)
+    trainer = trainer_of("kto", base, tmp_path, tokenizer, pairs)
     rows = [trainer.train_dataset[index] for index in range(4)]
     assert len({row["label"] for row in rows}) == 2
     ratios = [
@@ -97,7 +102,7 @@ def test_kto(base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]) -> N
 def test_sft_is_the_mean_over_answer_tokens(
     base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
 ) -> None:
-    trainer = trainer_of("sft", base, tmp_path, tokenizer, pairs, 0.0)
+    trainer = trainer_of("sft", base, tmp_path, tokenizer, pairs)
     rows = [trainer.train_dataset[index] for index in range(4)]
     total, tokens = 0.0, 0
     for row in rows:

@@ -200,6 +200,8 @@ class TrainingConfig(Section):
     beta: Annotated[float, Field(gt=0)] = 0.1
     nll_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the negative log-likelihood of the chosen side (DPO only)."""
+    length_normalised: bool = False
+    """Compare log-ratios per token instead of per answer, so that length itself is not rewarded (DPO only)."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     warmup_share: Share = 0.1
     epochs: Annotated[float, Field(gt=0)] = 10.0

@@ -26,7 +26,7 @@ def _dpo(config: TrainingConfig) -> dict[str, Any]:
 
     TRL's ``sft`` term is the mean over the chosen tokens of a batch.
     """
-    losses, weights = ["sigmoid"], [1.0]
+    losses, weights = ["sigmoid_norm" if config.length_normalised else "sigmoid"], [1.0]
     if config.nll_weight:
         losses, weights = [*losses, "sft"], [*weights, config.nll_weight]
     return {
