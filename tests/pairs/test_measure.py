@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from codedpo.core.matrix import PassMatrix
+from codedpo.pairs.efficiency import fast_against_slow
+from codedpo.pairs.measure import measure, timing_job
+from codedpo.pairs.scored import Scored
+from codedpo.sandbox.base import Limits
+from codedpo.sandbox.local import LocalSandbox
+from codedpo.sandbox.timing import compare
+
+CODES = (
+    "def f(n):\n    return n * (n + 1) // 2\n",
+    "def f(n):\n    return sum(range(n + 1))\n",
+    "def f(n):\n    total = 0\n    for i in range(n + 1):\n        total += i\n    return total\n",
+    "def f(n):\n    return n\n",
+    "def f(n):\n    return n * (n + 1) // 2\n",
+)
+CALLS = {"task/a00": "f(3000)", "task/a01": "f(5000)", "task/a02": ""}
+PASSED = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1]], dtype=bool)
+
+
+def task_of(passed=PASSED, codes=CODES):
+    matrix = PassMatrix.of_passes(passed, "task")
+    ranks = np.array([1, 1, 1, 4, 1])
+    return Scored(matrix, 1.0 / ranks, ranks, codes, "Sum the numbers up to n.")
+
+
+def test_every_distinct_program_that_passes_is_timed_on_every_distinct_call():
+    solution_ids, job = timing_job(task_of(), CALLS, Limits(), 5)
+    assert solution_ids == ["task/s00", "task/s01", "task/s02"]
+    assert job.calls == ("f(3000)", "f(5000)")
+
+
+@pytest.mark.parametrize(
+    ("task", "calls", "reason"),
+    [
+        (task_of(), dict.fromkeys(CALLS, ""), "no_timed_call"),
+        (task_of(codes=CODES[:1] * 5), CALLS, "too_few_comparable"),
+        (task_of(passed=np.zeros((5, 3), dtype=bool)), CALLS, "no_timed_call"),
+    ],
+)
+def test_what_cannot_be_timed_says_why(task, calls, reason):
+    assert timing_job(task, calls, Limits(), 5) == reason
+
+
+def test_real_timing_makes_the_fast_one_chosen():
+    with LocalSandbox() as sandbox:
+        rows = measure(task_of(), CALLS, sandbox, Limits(), repeats=3, decisive_repeats=7)
+    assert [row.solution_id for row in rows] == ["task/s00", "task/s01", "task/s02"]
+    assert [row.repeats for row in rows] == [7, 3, 7]
+    choice = fast_against_slow([row.samples_ns for row in rows], compare, 1.1)
+    assert (choice.chosen, choice.rejected) == (0, 2)
+    assert choice.low > 2
