@@ -146,7 +146,7 @@ def duration(seconds: float) -> str:
     """Write a duration the way a person says it: 0.4 s, 38 s, 4 min 05 s, 2 h 10 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

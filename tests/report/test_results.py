@@ -1,0 +1,94 @@
+import pytest
+
+from codedpo.core.records import Metric, Sample
+from codedpo.report import results
+
+
+def metrics(low, high):
+    return [
+        Metric("before", "humanevalplus", "pass@1", 0.5, 0.4, 0.6, 164),
+        Metric("after", "humanevalplus", "pass@1", 0.55, 0.4, 0.6, 164),
+        Metric("difference", "humanevalplus", "pass@1", 0.05, low, high, 164),
+        Metric("difference", "humanevalplus", "mcnemar_p", 0.04, 0.04, 0.04, 12),
+        Metric("before", "humanevalplus", "pass@1 without extraction", 0.3, 0.2, 0.4, 164),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "meaning"),
+    [
+        (0.01, 0.09, "better"),
+        (-0.09, -0.01, "worse"),
+        (-0.02, 0.12, "no clear change"),
+        (0.0, 0.1, "no clear change"),
+    ],
+)
+def test_verdict_follows_the_interval_of_the_difference(low, high, meaning):
+    sentence = results.verdict_of(metrics(low, high))
+    assert sentence.startswith("HumanEval+ pass@1 50.0% → 55.0% (+5.0 points")
+    assert meaning in sentence
+
+
+def test_without_a_comparison_there_is_no_verdict():
+    assert results.verdict_of([]) == ""
+    assert results.verdict_of(metrics(0, 0)[:1]) == ""
+
+
+def test_rows_put_both_models_side_by_side():
+    first, second = results.result_rows(metrics(0.01, 0.09))
+    assert (first["before"].value, first["after"].value, first["p"].value) == (0.5, 0.55, 0.04)
+    assert (second["figure"], second["after"], second["p"]) == ("pass@1 without extraction", None, None)
+
+
+def test_interval_plots_show_the_main_figure_in_percent():
+    shown = results.intervals_of(metrics(0.01, 0.09), difference=False)
+    assert [(row.label, row.value) for row in shown] == [("before", 50.0), ("after", pytest.approx(55.0))]
+    (change,) = results.intervals_of(metrics(0.01, 0.09), difference=True)
+    assert change.label == "HumanEval+"
+    assert (change.low, change.high) == pytest.approx((1.0, 9.0))
+
+
+def sample(model, problem, position, outcome):
+    name = f"{model}/humaneval/{problem}/{position}"
+    return Sample(
+        name,
+        model,
+        "humaneval",
+        problem,
+        position,
+        "[]",
+        "",
+        "stop",
+        10,
+        f"{model} {position}",
+        outcome,
+        "",
+        1,
+        outcome,
+    )
+
+
+def test_changed_problems_show_the_answers_that_differ():
+    rows = [
+        sample("before", "P/0", 0, "passed"),
+        sample("before", "P/1", 0, "passed"),
+        sample("before", "P/1", 1, "failed"),
+        sample("before", "P/2", 0, "failed"),
+        sample("after", "P/0", 0, "passed"),
+        sample("after", "P/1", 0, "failed"),
+        sample("after", "P/1", 1, "failed"),
+        sample("after", "P/2", 0, "passed"),
+    ]
+    gained, lost = results.changed_problems(rows)
+    assert (gained["problem"], gained["gained"], gained["after"]["outcome"]) == ("P/2", True, "passed")
+    assert (lost["problem"], lost["before"]["code"], lost["after"]["outcome"]) == (
+        "P/1",
+        "before 0",
+        "failed",
+    )
+
+
+def test_outcomes_are_counted_by_model():
+    rows = [sample("before", "P/0", 0, "passed"), sample("before", "P/1", 0, "error")]
+    (row,) = results.outcome_counts(rows)
+    assert (row["samples"], row["passed"], row["failed"], row["tokens"]) == (2, 1, 0, 10)

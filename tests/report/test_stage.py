@@ -1,0 +1,82 @@
+import json
+import re
+
+import pytest
+
+from codedpo.report.browse import letter
+
+
+@pytest.fixture(scope="module")
+def page(run_folder):
+    return (run_folder / "9-report" / "index.html").read_text()
+
+
+def data_of(page):
+    return json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1)
+    )
+
+
+def test_the_page_loads_nothing(page):
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page)
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in page
+    assert "default-src 'none'" in page
+
+
+def test_text_of_the_run_cannot_become_markup(page):
+    assert "alert(1)</script>" not in page
+    assert "A run of &lt;three&gt; tasks." in page
+    codes = [row["code"] for task in data_of(page)["tasks"] for row in task["solutions"]]
+    assert any("</script>" in code for code in codes)
+
+
+def test_every_part_of_the_run_is_there_without_script(page):
+    body = page.split('<script type="application/json"')[0]
+    for text in ("no docstring", "Scores of solutions", "Largest change of a score", "Loss", "HumanEval/1"):
+        assert text in body
+    for name in (
+        "learning_rate",
+        "self_validation",
+        "made by hand",
+        "a processor, 2 cores",
+        "gained",
+        "lost",
+    ):
+        assert name in body
+    assert "HumanEval pass@1 66.7% → 66.7% (+0.0 points" in body
+    assert "3 problems show no clear change" in body
+
+
+def test_matrix_is_sorted_by_score_and_tells_outcomes(page):
+    data = data_of(page)
+    kinds = {letter(index): kind for index, kind in enumerate(data["kinds"])}
+    task = next(task for task in data["tasks"] if task["id"] == "t000000")
+    scores = [row["score"] for row in task["solutions"]]
+    assert scores == sorted(scores, reverse=True)
+    assert [row["score"] for row in task["tests"]] == sorted(
+        (row["score"] for row in task["tests"]), reverse=True
+    )
+    outcomes = {
+        row["id"].rpartition("/")[2]: {kinds[cell][0] for cell in cells}
+        for row, cells in zip(task["solutions"], task["cells"], strict=True)
+    }
+    assert outcomes["s00"] == {"passed", "failed"}
+    assert outcomes["s03"] == {"error"}
+    assert "timeout" in outcomes["s04"]
+    assert outcomes["s05"] == {"not_loaded"}
+    assert ["error", "TypeError"] in data["kinds"]
+
+
+def test_pairs_point_at_solutions_of_their_task(page):
+    data = data_of(page)
+    pair = next(pair for pair in data["pairs"] if pair["kind"] == "correctness")
+    task = data["tasks"][pair["task"]]
+    assert task["solutions"][pair["chosen"]]["score"] > task["solutions"][pair["rejected"]]["score"]
+    fast = next(pair for pair in data["pairs"] if pair["kind"] == "efficiency")
+    solutions = data["tasks"][fast["task"]]["solutions"]
+    assert min(solutions[fast["chosen"]]["ns"]) < min(solutions[fast["rejected"]]["ns"])
+
+
+def test_long_curves_are_thinned_and_say_so(page):
+    assert "200 of 300 logged steps drawn" in page

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from codedpo.core.errors import ConfigError
+from codedpo.core.stage import write_json
+from codedpo.report import summary
+from codedpo.report.run_folder import read_run
+
+
+def test_summary_tells_stages_result_and_page(run_folder):
+    found = summary.summary_of(run_folder)
+    assert [stage["stage"] for stage in found["stages"]][:2] == ["seeds", "tasks"]
+    assert found["stages"][0]["rejects"] == {"no_docstring": 7}
+    assert found["verdict"].startswith("HumanEval pass@1")
+    assert found["report"].endswith("index.html")
+    json.dumps(found)
+
+
+def test_summary_is_printed(run_folder, capsys):
+    summary.print_summary(run_folder)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "7 no docstring" in printed
+    assert "no clear change" in printed
+    assert "index.html" in printed
+
+
+def test_one_stage_is_printed_with_its_counters(run_folder, capsys):
+    summary.print_stage(run_folder, "candidates")
+    printed = capsys.readouterr().out
+    assert "refused replies" in printed
+    assert "12 s CPU" in printed
+
+
+def test_an_unknown_stage_or_run_is_one_sentence(run_folder, tmp_path):
+    with pytest.raises(ConfigError, match="has no stage nothing"):
+        summary.stage_of(run_folder, "nothing")
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        summary.summary_of(tmp_path)
+
+
+def test_a_run_that_was_cut_short_says_so(tmp_path, capsys):
+    write_json(tmp_path / "run.json", {"attempts": []})
+    write_json(tmp_path / "config.resolved.json", {"name": "short"})
+    (tmp_path / "1-seeds").mkdir()
+    assert read_run(tmp_path).stage("seeds").summary is None
+    summary.print_summary(tmp_path)
+    assert "0 parts written, not finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.4, "9.4 s"),
+        (38.2, "38 s"),
+        (245, "4 min 05 s"),
+        (7800, "2 h 10 min"),
+        (59.9, "1 min 00 s"),
+    ],
+)
+def test_durations_read_like_speech(seconds, text):
+    assert summary.duration(seconds) == text

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codedpo.core.records import Convergence, Execution, SolutionScore, TrainingStep
+from codedpo.core.tables import to_arrow
+from codedpo.report import tables
+
+
+def score(task, solution, strategy, value):
+    names = {"task_id": task, "solution_id": f"{task}/s{solution}", "strategy": strategy, "score": value}
+    return SolutionScore(**{name: names.get(name, 1) for name in SolutionScore.__dataclass_fields__})
+
+
+def scores(**by_strategy):
+    """One task a list, one score a solution."""
+    rows = [
+        score(f"t{task}", solution, strategy, value)
+        for strategy, tasks in by_strategy.items()
+        for task, values in enumerate(tasks)
+        for solution, value in enumerate(values)
+    ]
+    return to_arrow(SolutionScore, rows)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12))
+def test_average_ranks_equal_counting(values):
+    found = tables.average_ranks(np.array(values, dtype=float))
+    expected = [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
+    assert found.tolist() == expected
+
+
+def test_spearman_of_order_reverse_order_and_no_order():
+    first = np.array([1.0, 2.0, 5.0])
+    assert tables.spearman(first, first * 2) == pytest.approx(1)
+    assert tables.spearman(first, -first) == pytest.approx(-1)
+    assert tables.spearman(first, np.ones(3)) is None
+
+
+def test_strategies_are_compared_task_by_task():
+    table = scores(
+        ours=[[1.0, 0.5, 0.0], [0.2, 1.0]], same=[[3.0, 2.0, 1.0], [1.0, 9.0]], tied=[[1, 1, 0], [1, 0]]
+    )
+    same, tied = tables.strategies_compared(table, "ours")
+    assert (same["strategy"], same["same_best"], same["tasks"]) == ("same", 1.0, 2)
+    assert same["spearman"] == pytest.approx(1.0)
+    assert tied["same_best"] == 0.5
+    assert tied["spearman"] == pytest.approx((np.sqrt(3) / 2 - 1) / 2)
+
+
+def test_gaps_and_scores_are_those_of_one_strategy():
+    table = scores(ours=[[1.0, 0.25], [0.5, 0.5]], other=[[0.0, 9.0], [7.0, 1.0]])
+    assert tables.score_gaps(table, "ours").tolist() == [0.75, 0.0]
+    assert tables.scores_of(table, "ours").tolist() == [1.0, 0.25, 0.5, 0.5]
+    assert tables.score_gaps(table, "none").size == 0
+
+
+def test_binned_counts_every_value_once():
+    edges, counts = tables.binned(np.array([0.0, 0.5, 1.0, 1.0]))
+    assert sum(counts) == 4
+    assert counts[-1] == 2
+    assert (edges[0], edges[-1]) == (0.0, 1.0)
+
+
+def test_pass_shares_follow_solutions():
+    rows = [
+        Execution("t", f"t/s{solution}", f"t/a{test}", outcome, "", "", 1, 1, "split", 3)
+        for solution, outcomes in enumerate(
+            (("passed", "failed"), ("passed", "passed"), ("error", "timeout"))
+        )
+        for test, outcome in enumerate(outcomes)
+    ]
+    assert tables.pass_shares(to_arrow(Execution, rows), "passed").tolist() == [0.5, 1.0, 0.0]
+    assert tables.pass_shares(to_arrow(Execution, []), "passed").size == 0
+
+
+def test_convergence_is_summed_up_over_tasks():
+    rows = [
+        Convergence(f"t{task}", 1, change, moved)
+        for task, (change, moved) in enumerate([(0.1, 0), (0.3, 4), (0.2, 2)])
+    ]
+    (row,) = tables.convergence(to_arrow(Convergence, rows))
+    assert row["median"] == pytest.approx(0.2)
+    assert row["order_changes"] == 2
+    assert row["tasks_moved"] == pytest.approx(2 / 3)
+
+
+def test_training_values_find_their_charts():
+    steps = [
+        TrainingStep(step, 0.1, split, name, value)
+        for step in (2, 1)
+        for split in ("train", "validation")
+        for name, value in (("loss", 0.5), ("logps/chosen", -1.0), ("probe/fast", -2.0), ("grad_norm", 1.0))
+    ]
+    steps.append(TrainingStep(3, 0.1, "train", "loss", float("nan")))
+    main, others = tables.training_panels(steps)
+    titles = [panel.title for panel in main]
+    assert titles[0] == "Loss"
+    assert any(title.startswith("Probe") for title in titles)
+    train, validation = main[0].series
+    assert [x for x, _ in train.points] == [1.0, 2.0]
+    assert (train.dashed, validation.dashed) == (False, True)
+    assert [panel.title for panel in others] == ["grad_norm"]
