@@ -16,6 +16,8 @@ LOG_ODDS = 2.21
 _LEAST = np.array([[0.001], [0.01], [0.0]])
 """Added before logarithms: a lone solution, or one that passes nothing, is unlikely to be right, not impossible."""
 
+_ODDS = np.array([0.0, AGREEMENT_ODDS, GROUP_ODDS])
+
 
 def rank(
     matrix: PassMatrix, *, agreement_power: float = AGREEMENT_POWER, group_power: float = GROUP_POWER
@@ -49,11 +51,9 @@ def rank(
     labels, sizes = groups(np.concatenate([matrix.values, matrix.passed], axis=1))
     evidence = np.array([validation.solutions, agreement, sizes[labels] / solutions])
     doubt = 1.0 - best_share
-    weights = np.array(
-        [[1.0, doubt * agreement_power, doubt * group_power], [0.0, AGREEMENT_ODDS, GROUP_ODDS]]
-    )
-    log_score, log_odds = weights @ np.log(evidence + _LEAST)
-    odds = np.exp(log_odds + LOG_ODDS)
+    logs = np.log(evidence + _LEAST)
+    log_score = np.array([1.0, doubt * agreement_power, doubt * group_power]) @ logs
+    odds = np.exp(_ODDS @ logs + LOG_ODDS)
     tests = np.zeros(len(passes))
     tests[separating] = validation.tests
     return Scores(np.exp(log_score - log_score.max()), tests, probabilities=odds / (1.0 + odds))
