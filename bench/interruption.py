@@ -37,7 +37,7 @@ def tables_of(run: Path) -> tuple[dict[str, list[Any]], set[str]]:
     for stage in STAGES[: stage_position(LAST) + 1]:
         folder = StageFolder(stage_path(run, stage.name))
         for row_type in (*stage.writes, Reject):
-            rows = read_rows(folder.parts_of(row_type), row_type)
+            rows: list[Any] = read_rows(folder.parts_of(row_type), row_type)
             name = f"{stage.name}/{table_name(row_type)}"
             if row_type is Pair:
                 efficiency = {row.pair_id for row in rows if row.kind == PairKind.EFFICIENCY}

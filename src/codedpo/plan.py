@@ -20,7 +20,14 @@ LOCAL_TOKENS_PER_CPU_SECOND = 180.0
 EXECUTIONS_PER_CPU_SECOND = 3000.0
 TIMINGS_PER_CPU_SECOND = 10.0
 TRAINING_CPU_SECONDS_PER_PAIR = 9.0
-PROBLEMS = {"humaneval": 164, "humanevalplus": 164, "mbpp": 427, "mbppplus": 378, "ds1000": 1000, "livecodebench": 742}
+PROBLEMS = {
+    "humaneval": 164,
+    "humanevalplus": 164,
+    "mbpp": 427,
+    "mbppplus": 378,
+    "ds1000": 1000,
+    "livecodebench": 742,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,11 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"name": self.name, "stages": [asdict(line) for line in self.lines], "total": asdict(self.total)}
+        return {
+            "name": self.name,
+            "stages": [asdict(line) for line in self.lines],
+            "total": asdict(self.total),
+        }
 
     @property
     def total(self) -> PlanLine:
@@ -81,7 +92,8 @@ def plan_of(config: Config) -> Plan:
     trained = sum(made[kind] for kind in config.training.kinds if kind in config.pairs.kinds)
     trained = min(trained, config.training.most_pairs or trained)
     problems = sum(
-        min(PROBLEMS.get(name, 200), config.evaluation.limit or 10**9) for name in config.evaluation.benchmarks
+        min(PROBLEMS.get(name, 200), config.evaluation.limit or 10**9)
+        for name in config.evaluation.benchmarks
     )
     answers = 2 * problems * config.evaluation.samples
     lines = (
@@ -89,7 +101,9 @@ def plan_of(config: Config) -> Plan:
         generation(
             "candidates", {"solution": tasks * candidates.solutions, "test": tasks * test_replies}, here=here
         ),
-        PlanLine("executions", executions=executions, cpu_hours=executions / EXECUTIONS_PER_CPU_SECOND / 3600),
+        PlanLine(
+            "executions", executions=executions, cpu_hours=executions / EXECUTIONS_PER_CPU_SECOND / 3600
+        ),
         PlanLine(
             "pairs",
             pairs=sum(made[kind] for kind in config.pairs.kinds),

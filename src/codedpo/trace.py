@@ -85,7 +85,7 @@ def trace_of(run: Path, task_id: str) -> dict[str, Any]:
 
 
 def _rejects(run: Path, task_id: str) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for stage in STAGES:
         folder = StageFolder(stage_path(run, stage.name))
         rows = read_rows(folder.parts_of(Reject), Reject)
