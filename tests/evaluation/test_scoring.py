@@ -1,0 +1,104 @@
+import pytest
+
+from codedpo.benchmarks.humaneval import HumanEval
+from codedpo.core.records import Oracle, Outcome, Sample
+from codedpo.evaluation import scoring
+from codedpo.llm.parse import Extraction
+from codedpo.sandbox.base import Cell
+from codedpo.sandbox.local import LocalSandbox
+
+REPLY = "Here it is:\n```python\ndef add(x, y):\n    return x + y\n\nprint(add(1, 2))\n```\nThat adds."
+
+
+def test_first_block_is_taken_as_it_stands():
+    assert scoring.plain_code(REPLY) == "def add(x, y):\n    return x + y\n\nprint(add(1, 2))\n"
+    assert scoring.plain_code("def f(): pass") == "def f(): pass"
+    assert scoring.plain_code("```python\nx = 1\n") == "x = 1\n"
+
+
+def cell(outcome, error=""):
+    return Cell(outcome, error_type=error, cpu_ns=5, oracle=Oracle.SPLIT)
+
+
+def test_a_program_passes_only_if_all_its_cells_do():
+    good = cell(Outcome.PASSED)
+    assert scoring.verdict_of([good, good]) == scoring.Verdict("passed", "", 10)
+    bad = scoring.verdict_of([good, cell(Outcome.ERROR, "KeyError"), cell(Outcome.TIMEOUT)])
+    assert bad == scoring.Verdict("error", "KeyError", 15)
+
+
+@pytest.fixture(scope="module")
+def problems(data_folder):
+    benchmark = HumanEval(data_folder)
+    return benchmark, benchmark.problems()
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with LocalSandbox() as sandbox:
+        yield sandbox
+
+
+def test_published_solutions_pass_and_a_spoilt_one_is_named(problems, sandbox):
+    from dataclasses import replace
+
+    benchmark, found = problems
+    assert scoring.failing_canonical(sandbox, benchmark, found) == {}
+    spoilt = replace(found[4], canonical_solution=found[4].prompt + "    return None\n")
+    failing = scoring.failing_canonical(sandbox, benchmark, (*found[:4], spoilt))
+    assert list(failing) == ["HumanEval/4"]
+    assert failing["HumanEval/4"].outcome != "passed"
+
+
+def test_judging_runs_equal_programs_once_and_keeps_the_order(problems, sandbox):
+    benchmark, found = problems
+    right, wrong = found[0].canonical_solution, found[0].prompt + "    return None\n"
+    verdicts = list(scoring.judge(sandbox, benchmark, [(found[0], [wrong, right, right]), (found[1], [])]))
+    assert [list(of_one) for of_one in verdicts] == [[wrong, right], []]
+    assert (verdicts[0][right].outcome, verdicts[0][wrong].outcome) == ("passed", "failed")
+
+
+def test_an_answer_without_a_program_is_told_apart(problems):
+    _, found = problems
+    answer = scoring.answer_of("I cannot do that.", found[0])
+    assert answer.solution == ""
+    assert answer.extraction is not Extraction.FOUND
+
+
+def samples(model, outcomes, plain="failed"):
+    return [
+        Sample(
+            f"{model}/b/{problem}/{position}", model, "b", str(problem), position, "[]", "", "stop", 1, "",
+            "passed" if passed else "failed", "", 1, plain,
+        )
+        for problem, of_one in enumerate(outcomes)
+        for position, passed in enumerate(of_one)
+    ]  # fmt: skip
+
+
+def test_figures_of_one_sample_a_problem():
+    rows = scoring.metrics_of(
+        samples("before", [[1], [0], [0], [1]]) + samples("after", [[1], [1], [1], [0]]), 3
+    )
+    found = {(row.model, row.name): row for row in rows}
+    assert found["before", "pass@1"].value == 0.5
+    assert found["after", "pass@1"].value == 0.75
+    assert found["difference", "pass@1"].value == 0.25
+    assert found["difference", "mcnemar_p"].value == 1.0
+    assert found["difference", "mcnemar_p"].count == 3
+    assert found["before", "pass@1 without extraction"].value == 0
+
+
+def test_figures_of_several_samples_are_seeded_and_need_no_order():
+    rows = samples("before", [[1, 0, 0], [0, 0, 0]]) + samples("after", [[1, 1, 0], [0, 0, 1]])
+    first = scoring.metrics_of(rows, 3)
+    assert first == scoring.metrics_of(rows, 3)
+    found = {(row.model, row.name): row.value for row in first}
+    assert found["before", "pass@1"] == pytest.approx(1 / 6)
+    assert found["before", "pass@3"] == 0.5
+    assert found["difference", "pass@3"] == 0.5
+    assert ("difference", "mcnemar_p") not in found
+
+
+def test_one_model_alone_has_no_difference():
+    assert {row.model for row in scoring.metrics_of(samples("before", [[1], [0]]), 0)} == {"before"}

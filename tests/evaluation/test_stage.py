@@ -1,0 +1,185 @@
+"""The stage on real problems, with recorded replies in the place of weights."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from codedpo.benchmarks.humaneval import HumanEval
+from codedpo.context import StageContext
+from codedpo.core.config import Config, EvaluationConfig, ResourcesConfig
+from codedpo.core.errors import BackendError
+from codedpo.core.progress import Voice
+from codedpo.core.records import Metric, Sample
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows
+from codedpo.evaluation import stage
+from codedpo.llm.base import Reply
+from codedpo.llm.cache import CachedGenerator
+from codedpo.sandbox.local import LocalSandbox
+
+LIMIT = 6
+NO_CODE, MIXED = 2, 3
+
+
+class Replayed:
+    """Replies by problem: published solutions, spoilt for some problems of the model before training."""
+
+    asked: list[str] = []
+    dies_after = 10**9
+
+    def __init__(self, name, problems):
+        self.after = name.endswith("model")
+        self.identity = f"replayed {self.after}"
+        self.problems = problems
+
+    def text(self, number):
+        problem = self.problems[number]
+        if number == NO_CODE:
+            return "I would rather not."
+        if number == MIXED:
+            return f"```python\n{problem.canonical_solution}\nassert broken_example(1)\n```"
+        if number == 0 and not self.after:
+            return f"```python\n{problem.prompt}    return None\n```"
+        return f"Sure:\n```python\n{problem.canonical_solution}\n```"
+
+    def generate(self, requests):
+        prompts = {HumanEval().request(problem): number for number, problem in enumerate(self.problems)}
+        for request in requests:
+            number = prompts[request.messages[0].content]
+            if len(self.asked) >= self.dies_after:
+                raise KeyboardInterrupt
+            self.asked.append(f"{self.identity} {number}")
+            for position in range(request.first, request.first + request.count):
+                yield Reply(request.request_id, position, self.text(number), "stop", 10, 20)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with LocalSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def context_in(data_folder, sandbox, monkeypatch):
+    problems = HumanEval(data_folder).problems()
+
+    class Kind:
+        @staticmethod
+        def from_config(section, resources):
+            return Replayed(section.name, problems)
+
+    monkeypatch.setattr(stage, "load", lambda table, kind, what: Kind)
+    monkeypatch.setattr(Replayed, "asked", [])
+
+    def make(folder, **options):
+        section = EvaluationConfig(limit=LIMIT, **options)
+        resources = ResourcesConfig(data_folder=str(data_folder))
+        config = Config(name="e", seed=5, shard_size=4, evaluation=section, resources=resources)
+        services = SimpleNamespace(
+            weights=SimpleNamespace(name="base"),
+            cached=lambda inner: CachedGenerator(inner, folder / "requests.sqlite"),
+            sandbox=sandbox,
+        )
+        own = StageFolder(folder / "8-evaluation").open({"stage": "evaluation"})
+        return StageContext(
+            "evaluation", config, own, {}, {"training": folder / "7-training"}, services, Voice(quiet=True)
+        )
+
+    return make
+
+
+def rows_of(context, row_type):
+    return read_rows(context.folder.parts_of(row_type), row_type)
+
+
+def without_time(context):
+    return [(row.sample_id, row.outcome, row.solution, row.text) for row in rows_of(context, Sample)]
+
+
+def test_both_models_are_asked_the_same_and_judged(context_in, tmp_path):
+    context = context_in(tmp_path)
+    stage.run(context)
+    samples = rows_of(context, Sample)
+    assert len(samples) == 2 * LIMIT
+    assert len({row.prompt for row in samples}) == LIMIT
+    outcome = {(row.model, row.problem_id): row for row in samples}
+    assert outcome["before", "HumanEval/0"].outcome == "failed"
+    assert outcome["after", "HumanEval/0"].outcome == "passed"
+    nothing = outcome["after", f"HumanEval/{NO_CODE}"]
+    assert (nothing.outcome, nothing.error_type, nothing.solution) == ("not_loaded", "no_code", "")
+    mixed = outcome["after", f"HumanEval/{MIXED}"]
+    assert (mixed.outcome, mixed.plain_outcome) == ("passed", "not_loaded")
+    figures = {(row.model, row.name): row.value for row in rows_of(context, Metric)}
+    assert figures["before", "pass@1"] == pytest.approx(4 / 6)
+    assert figures["after", "pass@1"] == pytest.approx(5 / 6)
+    assert figures["after", "pass@1 without extraction"] == pytest.approx(4 / 6)
+    assert figures["difference", "pass@1"] == pytest.approx(1 / 6)
+
+
+def test_samples_are_written_for_evalplus(context_in, tmp_path):
+    context = context_in(tmp_path)
+    stage.run(context)
+    lines = (context.folder.path / "samples" / "humaneval-after.jsonl").read_text().splitlines()
+    assert [json.loads(line)["task_id"] for line in lines] == [
+        f"HumanEval/{number}" for number in range(LIMIT)
+    ]
+    assert all(json.loads(line).keys() == {"task_id", "solution"} for line in lines)
+
+
+def test_a_broken_run_goes_on_and_ends_with_the_same_rows(context_in, tmp_path, monkeypatch):
+    whole = context_in(tmp_path / "whole")
+    stage.run(whole)
+    Replayed.asked.clear()
+    monkeypatch.setattr(Replayed, "dies_after", LIMIT + 2)
+    broken = context_in(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(broken)
+    assert 0 < len(broken.folder.finished_parts()) < 3
+    monkeypatch.setattr(Replayed, "dies_after", 10**9)
+    again = context_in(tmp_path / "broken")
+    stage.run(again)
+    assert without_time(again) == without_time(whole)
+    assert rows_of(again, Metric) == rows_of(whole, Metric)
+    assert len(Replayed.asked) == len(set(Replayed.asked)) == 2 * LIMIT
+
+
+def test_several_samples_and_their_temperature_reach_the_model(context_in, tmp_path, monkeypatch):
+    seen = []
+    original = stage.requests_of
+    monkeypatch.setattr(
+        stage, "requests_of", lambda *given: seen.extend(original(*given)) or original(*given)
+    )
+    context = context_in(tmp_path, samples=3, temperature=0.7, max_tokens=99)
+    stage.run(context)
+    assert len(rows_of(context, Sample)) == 2 * LIMIT * 3
+    assert {(one.count, one.sampling.temperature, one.sampling.max_tokens) for one in seen} == {(3, 0.7, 99)}
+    assert "pass@3" in {row.name for row in rows_of(context, Metric)}
+
+
+def test_a_harness_that_fails_published_solutions_judges_nobody(context_in, tmp_path, monkeypatch):
+    program = HumanEval.job
+    monkeypatch.setattr(
+        HumanEval,
+        "job",
+        lambda self, problem, codes: program(self, problem, ["def nothing(): pass" for _ in codes]),
+    )
+    with pytest.raises(BackendError, match=r"6 published solutions of humaneval do not pass.*HumanEval/0"):
+        stage.run(context_in(tmp_path))
+    assert Replayed.asked == []
+
+
+def test_the_engine_is_the_configured_kind(context_in, tmp_path, monkeypatch):
+    kinds = []
+
+    def load(table, kind, what):
+        kinds.append(kind)
+        raise BackendError("enough")
+
+    monkeypatch.setattr(stage, "load", load)
+    with pytest.raises(BackendError, match="enough"):
+        stage.run(context_in(tmp_path, engine="transformers"))
+    assert kinds == ["transformers"]
