@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.core.records import Convergence, Execution, SolutionScore, TrainingStep
+from codedpo.core.records import Convergence, Execution, SolutionScore
 from codedpo.core.tables import to_arrow
 from codedpo.report import tables
 
@@ -84,21 +84,3 @@ def test_convergence_is_summed_up_over_tasks():
     assert row["median"] == pytest.approx(0.2)
     assert row["order_changes"] == 2
     assert row["tasks_moved"] == pytest.approx(2 / 3)
-
-
-def test_training_values_find_their_charts():
-    steps = [
-        TrainingStep(step, 0.1, split, name, value)
-        for step in (2, 1)
-        for split in ("train", "validation")
-        for name, value in (("loss", 0.5), ("logps/chosen", -1.0), ("probe/fast", -2.0), ("grad_norm", 1.0))
-    ]
-    steps.append(TrainingStep(3, 0.1, "train", "loss", float("nan")))
-    main, others = tables.training_panels(steps)
-    titles = [panel.title for panel in main]
-    assert titles[0] == "Loss"
-    assert any(title.startswith("Probe") for title in titles)
-    train, validation = main[0].series
-    assert [x for x, _ in train.points] == [1.0, 2.0]
-    assert (train.dashed, validation.dashed) == (False, True)
-    assert [panel.title for panel in others] == ["grad_norm"]

@@ -1,7 +1,7 @@
 """Judge the model before and after training: the same prompts, template, stop rule, extraction and sandbox."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -59,8 +59,8 @@ def run(context: StageContext) -> None:
                 replies = _replies(context, part, [item for item in items if item.model == model], benchmarks)
                 asked = model
             rows += _judged(context, own, replies, benchmarks)
-        for outcome in Outcome:
-            part.count(outcome.value, sum(row.outcome == outcome.value for row in rows))
+        for outcome, count in Counter(row.outcome for row in rows).items():
+            part.count(outcome, count)
         metrics: list[Metric] = []
         if part.items and part.items[-1] is items[-1]:
             before = read_rows(context.folder.parts_of(Sample), Sample)

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from codedpo.core.records import Metric, Sample, TrainingStep
-from codedpo.report import figures, results, tables
+from codedpo.report import curves, figures, results, tables
 from codedpo.report.figures import Series, number
 from codedpo.report.run_folder import RunFolder
 from codedpo.report.summary import duration
@@ -140,6 +140,15 @@ def flat_settings(config: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     return groups
 
 
+def _setting(value: Any) -> str:
+    """Write one value of the config for people: nothing is a dash, plain lists lose their brackets."""
+    if value in ("", [], {}, None):
+        return "–"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def _key_figures(content: Content, funnel: list[tables.FunnelRow]) -> list[tuple[str, str]]:
     made = {name: count for row in funnel for name, count in row.made.items()}
     names = ("seeds", "tasks", "solutions", "tests", "executions", "pairs")
@@ -232,7 +241,7 @@ def thinned(line: Series) -> Series:
 
 def _training(steps: Sequence[TrainingStep]) -> dict[str, list[Figure]]:
     drawn = []
-    for panels in tables.training_panels(steps):
+    for panels in curves.training_panels(steps):
         group = []
         for panel in panels:
             lines = [thinned(line) for line in panel.series]
