@@ -35,7 +35,11 @@ def test_a_missing_answer_names_the_request(tmp_path: Path) -> None:
         next(stream)
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"key": 1}\n', b"[]\n", gzip.compress(b"{}\n" * 99)[:20]])
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b'{"key": 1}\n', b"[]\n", gzip.compress(b"{}\n" * 99, mtime=0)[:20]],
+    ids=["torn", "foreign object", "no object", "torn gzip"],
+)
 def test_torn_and_foreign_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / ("recording.jsonl.gz" if content[:1] == b"\x1f" else "recording.jsonl")
     path.write_bytes(content)
