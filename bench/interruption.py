@@ -2,18 +2,21 @@
 
 ``python -m bench.interruption [CONFIG] [--answers RECORDING] [--kills 20]`` replays recorded answers, so that both runs
 see the same model. Every row of every table up to ``pairs`` has to be equal, measured times and memory excepted;
-efficiency pairs rest on measured times, so of them the number in common is printed beside.
+efficiency pairs rest on measured times, so the trials in which they are the same ones too are printed beside.
 """
 
 import argparse
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from codedpo.core.records import Pair, PairKind, Reject, Timing
 from codedpo.core.stage import StageFolder
@@ -22,6 +25,8 @@ from codedpo.pipeline import STAGES, stage_path, stage_position
 
 MEASURED = {"cpu_ns", "peak_kib", "wall_ns", "samples_ns", "repeats"}
 LAST = "pairs"
+GRACE_S = 5.0
+"""Seconds that the helpers of a killed run have to notice it and end."""
 
 
 def command(config: Path, answers: Path, folder: Path) -> list[str]:
@@ -49,16 +54,22 @@ def tables_of(run: Path) -> tuple[dict[str, list[Any]], set[str]]:
     return tables, efficiency
 
 
-def killed_run(arguments: list[str], delay: float) -> bool:
-    """Start a run and kill it after ``delay`` seconds; say whether it was still running."""
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def killed_run(arguments: list[str], delay: float) -> tuple[bool, int]:
+    """Start a run and kill it after ``delay`` seconds.
+
+    Returns:
+        Whether it was still running, and how many of its descendants live on after ``GRACE_S``.
+    """
+    process = psutil.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(delay)
-    except subprocess.TimeoutExpired:
+    except psutil.TimeoutExpired:
+        descendants = process.children(recursive=True)
         process.kill()
         process.wait()
-        return True
-    return False
+        _, alive = psutil.wait_procs(descendants, timeout=GRACE_S)
+        return True, len(alive)
+    return False, 0
 
 
 def main() -> None:
@@ -84,39 +95,44 @@ def main() -> None:
         print(
             f"unbroken run: {seconds:.1f} s, {sum(map(len, expected.values())):,} rows in {len(expected)} tables"
         )
-        equal = killed = common = 0
-        for trial in range(options.kills):
-            arguments = command(options.config, options.answers, folder / str(trial))
+        equal = killed = common = survivors = 0
+        while killed < options.kills:
+            trial = folder / "killed"
+            shutil.rmtree(trial, ignore_errors=True)
+            arguments = command(options.config, options.answers, trial)
             delay = moments.uniform(0, seconds)
-            was_killed = killed_run(arguments, delay)
+            was_killed, alive = killed_run(arguments, delay)
+            if not was_killed:
+                continue
+            killed += 1
+            survivors += alive
             done = [
                 stage.name
                 for stage in STAGES
-                if (stage_path(folder / str(trial) / "trial", stage.name) / "stage.json").exists()
+                if (stage_path(trial / "trial", stage.name) / "stage.json").exists()
             ]
             subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
-            tables, efficiency = tables_of(folder / str(trial) / "trial")
+            tables, efficiency = tables_of(trial / "trial")
             different = [name for name in expected if tables[name] != expected[name]]
-            killed += was_killed
             equal += not different
             common += efficiency == expected_efficiency
             note = f"differs in {', '.join(different)}" if different else "equal"
             print(
-                f"kill {trial:2d} at {delay:5.1f} s, after {done[-1] if done else 'nothing'}: {note}",
+                f"kill {killed:2d} at {delay:5.1f} s, after {done[-1] if done else 'nothing'}: {note}",
                 flush=True,
             )
     print(
         json.dumps(
             {
                 "kills": killed,
-                "trials": options.kills,
                 "equal_tables": equal,
                 "equal_efficiency_pairs": common,
+                "surviving_processes": survivors,
                 "rows": sum(map(len, expected.values())),
             }
         )
     )
-    if equal < options.kills:
+    if equal < options.kills or survivors:
         sys.exit(1)
 
 

@@ -1,13 +1,14 @@
 """What a stage is given: the config, the tables before it, its own folder, and the services it may use."""
 
-import resource
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import psutil
 import pyarrow as pa
 
 from codedpo.core.config import Config
@@ -25,9 +26,14 @@ Item = TypeVar("Item")
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of those of its children that have ended."""
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    """Return the CPU seconds of this process and of its descendants, running ones included."""
+    own = psutil.Process(os.getpid())
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 @dataclass(slots=True)

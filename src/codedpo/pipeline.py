@@ -238,10 +238,20 @@ def _record_attempt(config: Config, folder: Path, services: Services) -> None:
             "cpu": f"{_processor()}, {os.cpu_count()} cores",
         }
     )
-    manifest["generator"] = config.model.kind
-    manifest["weights"] = services.weights_note()
-    write_json(path, manifest)
+    write_json(path, manifest | {"weights": services.origins})
     write_json(folder / "config.resolved.json", config.model_dump(mode="json"))
+
+
+def _note_origins(folder: Path, services: Services, voice: Voice) -> None:
+    """Say, once each, where weights came from, and keep it in ``run.json``."""
+    path = folder / "run.json"
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    new = {key: text for key, text in services.origins.items() if manifest["weights"].get(key) != text}
+    for key, text in new.items():
+        if key != "digest":
+            voice.say(f"[dim]{key}: {text}[/dim]", event="weights", role=key, weights=text)
+    if new:
+        write_json(path, manifest | {"weights": manifest["weights"] | new})
 
 
 def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
@@ -271,6 +281,7 @@ def _run_stage(
 ) -> StageSummary:
     """Run, resume or reuse one stage."""
     identity = identity_of(stage, config, services, summaries)
+    _note_origins(config.run_folder, services, voice)
     own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
     if not own.exists() and _adopt(config, stage, identity):
         voice.say(

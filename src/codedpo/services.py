@@ -30,6 +30,8 @@ class Services:
         self.config = config
         self.run_folder = run_folder
         self.voice = voice
+        self.origins = {"generator": f"{config.model.kind} {config.model.name}".strip()}
+        """Which model writes and which weights are trained and, once they are resolved, where they came from."""
 
     @cached_property
     def generator(self) -> CachedGenerator:
@@ -37,6 +39,8 @@ class Services:
         model = self.config.model
         kind = load(GENERATORS, model.kind, model.path, what="generator")
         inner: Generator = kind.from_config(model, self.config.resources)
+        if origin := getattr(inner, "origin", ""):
+            self.origins["generator"] += f": {origin}"
         return self.cached(inner)
 
     def cached(self, inner: Generator) -> CachedGenerator:
@@ -74,15 +78,9 @@ class Services:
     @cached_property
     def weights(self) -> ResolvedModel:
         """The weights that are trained and evaluated."""
-        return resolve(self.config.training.model or self.config.model.name)
-
-    def weights_note(self) -> dict[str, str]:
-        """Say for ``run.json`` which model writes and, where they are already resolved, which weights are trained."""
-        note = {"generator": f"{self.config.model.kind} {self.config.model.name}".strip()}
-        weights = self.__dict__.get("weights")
-        if weights is not None:
-            note |= {"trained": weights.name, "origin": weights.origin, "digest": weights.digest}
-        return note
+        found = resolve(self.config.training.model or self.config.model.name)
+        self.origins |= {"trained": f"{found.name}: {found.origin}", "digest": found.digest}
+        return found
 
     @cached_property
     def sandbox(self) -> Sandbox:

@@ -18,6 +18,18 @@ def test_without_a_terminal_plain_lines_carry_an_estimate(
     assert lines[0].startswith("  seeds: 2 of 4, about 0:00:0")
 
 
+def test_there_is_no_estimate_from_the_first_step_of_many(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    with Voice().progress("replies", 100) as advance:
+        advance(1)
+        advance(4)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "  replies: 1 of 100"
+    assert second.startswith("  replies: 5 of 100, about 0:00:0")
+
+
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     Voice(json_lines=True).say("two rows", event="stage_finished", stage="seeds", rows=2)
     logged = json.loads(capsys.readouterr().err)

@@ -83,17 +83,23 @@ def test_other_architectures_train_and_merge(
     trained = run(base, tmp_path / "out", pairs, **options)
     validation = curve(trained, "loss", "validation")
     assert validation[-1] < validation[0]
-    assert trained.counters["update kept by merging"] == pytest.approx(1.0)
+    assert trained.counters["update kept at the base precision"] == pytest.approx(1.0)
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model")
     assert after.config.model_type == kind.lower()
 
 
-def test_bfloat16_trains_too_and_says_what_rounding_loses(
-    base: Path, tmp_path: Path, pairs: list[Pair]
+@pytest.mark.parametrize(("rate", "stored"), [(1e-4, torch.float32), (1.0, torch.bfloat16)])
+def test_what_bfloat16_would_round_away_is_stored_in_float32(
+    rate: float, stored: torch.dtype, base: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:
-    trained = run(base, tmp_path, pairs, dtype="bfloat16", epochs=1.0, learning_rate=1e-4)
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").dtype == torch.bfloat16
-    assert any("outlives rounding" in note for note in trained.notes)
+    trained = run(base, tmp_path, pairs, dtype="bfloat16", epochs=1.0, learning_rate=rate)
+    after = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert after.dtype == stored
+    assert any("would outlive rounding" in note for note in trained.notes) == (stored == torch.float32)
+    before = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    assert not torch.equal(
+        after.model.layers[0].mlp.up_proj.weight, before.model.layers[0].mlp.up_proj.weight
+    )
 
 
 def test_a_base_model_without_chat_template_learns_to_stop(

@@ -21,6 +21,8 @@ from rich.progress import (
 Advance = Callable[[int], None]
 
 SECONDS_BETWEEN_LINES = 10.0
+LEAST_SHARE = 0.05
+"""Of the steps, before the time left is estimated: an engine that works on many at once ends its first ones late."""
 
 
 class Voice:
@@ -72,15 +74,17 @@ class Voice:
             if now - last < SECONDS_BETWEEN_LINES or count >= total:
                 return
             last = now
-            left = (now - start) / max(count - before, 1) * (total - count)
-            estimate = timedelta(seconds=round(left))
+            left: int | None = None
+            if count - before >= LEAST_SHARE * (total - before):
+                left = round((now - start) / (count - before) * (total - count))
+            estimate = "" if left is None else f", about {timedelta(seconds=left)} left"
             self.say(
-                f"  {description}: {count} of {total}, about {estimate} left",
+                f"  {description}: {count} of {total}{estimate}",
                 event="progress",
                 stage=description,
                 done=count,
                 total=total,
-                seconds_left=round(left),
+                seconds_left=left,
             )
 
         return advance

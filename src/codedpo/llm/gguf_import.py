@@ -1,5 +1,7 @@
 """A GGUF file as a Hugging Face folder, so that a quantised copy can be trained."""
 
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from codedpo.core.errors import BackendError, DataError
@@ -31,9 +33,10 @@ def dequantise(gguf: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **source)
         # Without this transformers keeps the weights packed, and save_pretrained refuses them.
         unpacked = GgufConfig(dequantize=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent), dtype=torch.bfloat16, quantization_config=unpacked, **source
-        )
+        with redirect_stderr(StringIO()):  # its progress bar has no switch
+            model = AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent), dtype=torch.bfloat16, quantization_config=unpacked, **source
+            )
     except (ValueError, KeyError, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(
             f"{gguf} cannot be read by transformers ({error}): use a Hugging Face folder"

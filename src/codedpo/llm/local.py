@@ -70,6 +70,11 @@ class OpenVinoGenerator:
         )
 
     @property
+    def origin(self) -> str:
+        """Say which copy of the weights this is."""
+        return self.model.origin
+
+    @property
     def identity(self) -> str:
         """Name the weights, their format in the engine, and the template."""
         return f"openvino/{self.model.digest[:16]}-{ENGINE_FORMAT}/{digest_of(self.template)}"

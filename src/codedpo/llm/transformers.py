@@ -49,6 +49,11 @@ class TransformersGenerator:
         return cls(resolve(model.name), batch_size=resources.max_sequences, device=resources.device)
 
     @property
+    def origin(self) -> str:
+        """Say which copy of the weights this is."""
+        return self.model.origin
+
+    @property
     def identity(self) -> str:
         """Name the weights and the template."""
         return f"transformers/{self.model.digest[:16]}/{digest_of(self.template)}"

@@ -20,8 +20,6 @@ from codedpo.training.probe import Probe
 
 ShowProgress = Callable[[str, int, int], AbstractContextManager[Advance]]
 """``progress(description, total, done)``."""
-LEAST_KEPT = 0.9
-"""Share of an adapter's update that merging has to keep without a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +180,13 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
     card = model_card(job.base_name, config, steps, len(kept))
     if config.lora:
         share = merge.kept_share(trainer.model)
-        counters["update kept by merging"] = round(share, 4)
-        if share < LEAST_KEPT:
+        counters["update kept at the base precision"] = round(share, 4)
+        if share < merge.LEAST_KEPT:
             notes.append(
-                f"only {share:.0%} of the update outlives rounding to the precision of the weights; "
-                "raise training.learning_rate, or set training.dtype to float32."
+                f"the merged weights are stored in float32: at the precision of the base only {share:.0%} of the "
+                "update would outlive rounding."
             )
+            trainer.model.to(device="cpu", dtype=torch.float32)
     merge.save(trainer.model, tokenizer, output, card)
     return Trained(steps, rejects, counters, notes)
 

@@ -4,6 +4,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+LEAST_KEPT = 0.9
+"""Share of an adapter's update that rounding to the precision of the base weights has to keep."""
+
 
 def kept_share(model: Any) -> float:
     """Return how much of an adapter's update is left once merged weights are rounded to their precision.
@@ -29,7 +32,7 @@ def kept_share(model: Any) -> float:
 def save(model: Any, tokenizer: Any, output: Path, card: str) -> None:
     """Write ``adapter`` (where there is one) and ``model``: merged weights with tokenizer and card.
 
-    The folder ``model`` appears whole or not at all. Weights keep the precision that they were trained in.
+    The folder ``model`` appears whole or not at all. Weights keep the precision that they have in ``model``.
     """
     if hasattr(model, "merge_and_unload"):
         model.save_pretrained(output / "adapter")
