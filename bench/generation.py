@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.llama_server import LlamaServer
 from codedpo.benchmarks import load_benchmark
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.local import OpenVinoGenerator
@@ -57,29 +57,18 @@ def make_transformers(options: Options) -> Generator:
     return TransformersGenerator(resolve(options.model), batch_size=options.batch)
 
 
-class LlamaServer:
-    """A llama.cpp server on loopback with the GGUF file as it was published, asked by as many threads as it has slots.
+class LlamaClient:
+    """A llama.cpp server, asked by as many threads as it has slots.
 
     Not our kind ``openai``: that one begins with few calls at once, which would be counted against the server.
     """
 
     def __init__(self, options: Options) -> None:
         import openai
-        import xllamacpp
 
-        model = resolve(options.model)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        parameters = xllamacpp.CommonParams()
-        parameters.model.path = str(model.gguf or engine_gguf(model))
-        parameters.n_ctx = 1024 * options.slots
-        parameters.n_parallel = options.slots
-        parameters.cpuparams.n_threads = len(os.sched_getaffinity(0))
-        parameters.port = port
-        self._server = xllamacpp.Server(parameters)
         self._slots = options.slots
-        self._client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", timeout=3600)
+        self._server = LlamaServer(resolve(options.model), slots=options.slots)
+        self._client = openai.OpenAI(base_url=self._server.url, api_key="none", timeout=3600)
 
     def _ask(self, request: Request, position: int) -> Reply:
         """Ask for one sample."""
@@ -105,13 +94,13 @@ class LlamaServer:
                 yield call.result()
 
     def close(self) -> None:
-        """Stop the server, which lives as long as its object."""
-        del self._server
+        """Stop the server."""
+        self._server.close()
 
 
 ENGINES: dict[str, Callable[[Options], Any]] = {
     "ours": make_ours,
-    "llama.cpp": LlamaServer,
+    "llama.cpp": LlamaClient,
     "transformers": make_transformers,
 }
 
