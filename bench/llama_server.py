@@ -1,4 +1,4 @@
-"""A llama.cpp server on loopback (``pip install codedpo[bench]``), as a peer and as a live OpenAI-compatible endpoint."""
+"""A llama.cpp server on loopback (extra ``bench``): a peer, and a live OpenAI-compatible endpoint."""
 
 import os
 import socket
