@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from codedpo.context import StageContext
@@ -266,6 +267,11 @@ def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
     return True
 
 
+def _module_of(stage: Stage) -> ModuleType:
+    """Import a stage: ``run(context)`` and, where something can be seen to be missing early, ``check(services)``."""
+    return importlib.import_module(f"codedpo.{stage.name}.stage")
+
+
 def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
     """Collect the parts of every table that a stage reads, in the order of the stages that wrote them."""
     inputs: dict[type, Sequence[Path]] = {}
@@ -309,7 +315,7 @@ def _run_stage(
         stage.name, config, folder, _inputs(stage, config.run_folder), folders, services, voice
     )
     start = time.monotonic()
-    importlib.import_module(f"codedpo.{stage.name}.stage").run(context)
+    _module_of(stage).run(context)
     summary = folder.finish()
     seconds = time.monotonic() - start
     voice.say(
@@ -355,6 +361,10 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
             for position in range(first_redone, len(STAGES)):
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             _record_attempt(config, folder, services)
+            for stage in STAGES[: last + 1]:
+                check = getattr(_module_of(stage), "check", None)
+                if check is not None:
+                    check(services)
             for stage in STAGES[: last + 1]:
                 summaries[stage.name] = _run_stage(stage, config, services, voice, summaries)
         finally:

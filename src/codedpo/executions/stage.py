@@ -7,6 +7,7 @@ from codedpo.context import Part, StageContext
 from codedpo.core.config import SandboxConfig
 from codedpo.core.records import Execution, Outcome, Reject, Solution, Task, Test
 from codedpo.sandbox.base import Cell, Check, Job, Limits, Matrix
+from codedpo.services import Services
 
 
 def limits_of(section: SandboxConfig) -> Limits:
@@ -43,6 +44,15 @@ def rows_of(
                 oracle=cell.oracle.value,
                 isolation_level=matrix.isolation_level,
             )
+
+
+def check(services: Services) -> None:
+    """See, before any work, that programs can be isolated on this machine.
+
+    Raises:
+        BackendError: the isolation level is below the one that is asked for.
+    """
+    services.sandbox.probe()
 
 
 def run(context: StageContext) -> None:
