@@ -1,6 +1,7 @@
 """The command line: verbs, no logic."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -148,6 +149,8 @@ def list_command(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command line; errors become one sentence on standard error and a documented exit code."""
+    # Threads of torch's libgomp otherwise spin at barriers, which starves them as soon as somebody shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except CodedpoError as error:

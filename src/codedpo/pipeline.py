@@ -77,7 +77,7 @@ STAGES = (
         (Pair, Timing),
         ("sandbox",),
     ),
-    Stage("training", 1, ("training",), (Pair,), (TrainingStep,), ("weights",)),
+    Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation", 1, ("evaluation", "sandbox"), (TrainingStep,), (Sample, Metric), ("weights", "sandbox")
     ),
