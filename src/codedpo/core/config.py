@@ -51,7 +51,7 @@ class ModelConfig(Section):
     path: str = ""
     """Recording (kind ``recorded``) or ``package.module:name`` (kind ``plugin``)."""
     options: dict[str, Any] = {}
-    """Keyword arguments of a plug-in."""
+    """Further keyword arguments of the kinds ``openai``, ``recorded`` and ``plugin``."""
 
 
 class SamplingConfig(Section):
@@ -74,14 +74,22 @@ class SourceConfig(Section):
     path: str = ""
     """Folder, JSONL or Parquet file."""
     license: str = ""
-    """SPDX identifier of a folder; packages and rows carry their own."""
+    """SPDX identifier of a folder, or of a package whose own metadata is silent or wrong; rows carry theirs."""
 
     @model_validator(mode="after")
     def _complete(self) -> "SourceConfig":
-        needed = {"pypi": ("name", "version"), "folder": ("path", "license"), "rows": ("path",)}[self.kind]
+        needed, allowed = {
+            "pypi": (("name", "version"), ("license",)),
+            "folder": (("path", "license"), ("name",)),
+            "rows": (("path",), ()),
+        }[self.kind]
         missing = [key for key in needed if not getattr(self, key)]
         if missing:
             raise ValueError(f"a source of kind {self.kind} needs {' and '.join(missing)}")
+        others = ("name", "version", "path", "license")
+        unused = [key for key in others if key not in (*needed, *allowed) and getattr(self, key)]
+        if unused:
+            raise ValueError(f"a source of kind {self.kind} has no use for {' and '.join(unused)}")
         return self
 
 
@@ -218,7 +226,7 @@ class TrainingConfig(Section):
     activation_checkpointing: bool = False
     """Compute activations twice to hold fewer of them: less memory, about a third more work."""
     tracker: str = "none"
-    """Where the trainer logs beside the run folder: ``tensorboard``, ``trackio``, ``wandb``, ... as TRL names them."""
+    """Where the trainer logs beside the tables: ``tensorboard`` (in the stage's folder), ``trackio``, ``wandb``, ..."""
 
 
 class EvaluationConfig(Section):
@@ -251,7 +259,8 @@ class ResourcesConfig(Section):
     engine_cache_gb: Positive = 4
     """Memory for the local engine's key-value cache."""
     max_sequences: Positive = 128
-    """Sequences that the local engine or an endpoint works on at once."""
+    """Sequences that a model works on at once: rows of a batch, calls of an endpoint. The local engine is given up to
+    twice as many, since those that have ended keep their place until the last one of their request ends."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where transformers and training run."""
 
