@@ -83,7 +83,7 @@ STAGES = (
     Stage(
         "report",
         1,
-        ("report",),
+        ("report", "description"),
         (
             Seed,
             Text,
