@@ -128,6 +128,11 @@ def test_list_names_every_extension_point() -> None:
             2,
             "there is no stage nothing",
         ),
+        (
+            ["run", "configs/quickstart.yaml", "base_run=runs/none"],
+            2,
+            "base_run runs/none is not a run folder",
+        ),
         (["run", "configs/quickstart.yaml", "foo=1"], 2, "there is no option foo"),
         (["trace", "runs/none", "t000000"], 2, "is not a run folder"),
         (["show", "runs/none"], 2, "is not a run folder"),

@@ -23,12 +23,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _check_path(kind: str, path: str) -> None:
+    if (kind == "plugin") != bool(path):
+        need = 'needs a path "package.module:name"' if kind == "plugin" else "has no use for path"
+        raise ValueError(f"the kind {kind} {need}")
+
+
 class Plugin(Section):
     """A part chosen by kind, built in or somebody else's (``kind: plugin, path: "package.module:name"``)."""
 
     kind: str
     path: str = ""
     options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Plugin":
+        _check_path(self.kind, self.path)
+        return self
 
     @property
     def label(self) -> str:
@@ -148,6 +159,11 @@ class SandboxConfig(Section):
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SandboxConfig":
+        _check_path(self.kind, self.path)
+        return self
 
 
 class RankingsConfig(Section):
