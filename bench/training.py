@@ -20,9 +20,10 @@ from typing import Any
 
 from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.records import Pair
+from codedpo.llm.device import choose_device
 from codedpo.llm.weights import hf_folder, resolve
 from codedpo.training import data, trainers
-from codedpo.training.job import choose_device, load_tokenizer, multiplies_bfloat16
+from codedpo.training.job import load_tokenizer, multiplies_bfloat16
 from codedpo.training.stage import ENVIRONMENT
 
 SOURCES = ("humanevalplus/HumanEvalPlus.jsonl.gz", "mbppplus/MbppPlus.jsonl.gz")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
 
 def codedpo(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -32,10 +33,83 @@ def test_config_output_is_a_config(tmp_path: Path) -> None:
     assert codedpo("config", path).stdout == path.read_text()
 
 
-def test_dry_run_does_nothing(tmp_path: Path) -> None:
-    done = codedpo("run", "configs/quickstart.yaml", f"runs_folder={tmp_path}", "--dry-run", "--json")
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_dry_run_of_every_shipped_config_does_nothing(path: Path, tmp_path: Path) -> None:
+    done = codedpo("run", path, f"runs_folder={tmp_path}", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["total"]["executions"] > 1000
     assert list(tmp_path.iterdir()) == []
+    assert "CPU-hours" in codedpo("run", path, f"runs_folder={tmp_path}", "--dry-run").stdout
+
+
+CHAIN = ("tests/e2e/chain.yaml", "evaluation.benchmarks=[]")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the run ``short``, which has its first two stages."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = codedpo("run", *CHAIN, f"runs_folder={folder}", "name=short", "--until", "tasks")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def again(runs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``short`` again."""
+    done = codedpo("run", *CHAIN, f"runs_folder={runs}", "name=short", "--until", "tasks", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_run_is_where_its_config_says_and_ends_with_the_last_stage_asked_for(runs: Path) -> None:
+    assert [path.name for path in runs.iterdir()] == ["short"]
+    assert sorted(path.name for path in (runs / "short").glob("[1-9]-*")) == ["1-seeds", "2-tasks"]
+    assert json.loads((runs / "short" / "config.resolved.json").read_text())["name"] == "short"
+
+
+def test_a_stage_that_is_redone_is_made_anew_and_those_before_are_not(runs: Path) -> None:
+    stages = [runs / "short" / name / "stage.json" for name in ("1-seeds", "2-tasks")]
+    before = [path.stat().st_mtime_ns for path in stages]
+    done = again(runs, "--redo", "tasks")
+    assert [line.strip() for line in done.stderr.splitlines() if "(done before)" in line] == [
+        "seeds: 12 seeds; 14 rejected (done before)"
+    ]
+    after = [path.stat().st_mtime_ns for path in stages]
+    assert after[0] == before[0]
+    assert after[1] > before[1]
+
+
+def test_logs_for_a_program_are_json_lines_of_plain_text(runs: Path) -> None:
+    done = again(runs, "--redo", "tasks", "--json-logs")
+    logged = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["event"], line["stage"]) for line in logged if "stage" in line] == [
+        ("stage_reused", "seeds"),
+        ("stage_started", "tasks"),
+        ("stage_finished", "tasks"),
+    ]
+    assert [line["text"] for line in logged if line["event"] == "stage_started"] == ["tasks"]
+
+
+def test_a_quiet_run_prints_its_summary_only(runs: Path) -> None:
+    assert "seeds" in again(runs).stderr
+    for flag in ("--quiet", "-q"):
+        done = again(runs, flag)
+        assert done.stderr == ""
+        assert "12 tasks" in done.stdout
+
+
+def test_what_is_printed_for_a_program_is_json(runs: Path, tmp_path: Path) -> None:
+    run = runs / "short"
+    stages = [stage["stage"] for stage in json.loads(again(runs, "--json").stdout)["stages"]]
+    assert stages == [stage["stage"] for stage in json.loads(codedpo("show", run, "--json").stdout)["stages"]]
+    assert json.loads(codedpo("show", run, "tasks", "--json").stdout)["rows"]["tasks"] == 12
+    assert json.loads(codedpo("trace", run, "t000000", "--json").stdout)["task"]["task_id"] == "t000000"
+    config = tmp_path / "chain.yaml"
+    config.write_text(codedpo("config", *CHAIN).stdout)
+    done = codedpo("check", config, "--json")
+    found = {check["name"]: check["ok"] for check in json.loads(done.stdout)}
+    assert found.keys() == {"sandbox", "model", "training", "disk"}
+    assert done.returncode == (0 if all(found.values()) else 4)
 
 
 def test_list_names_every_extension_point() -> None:
@@ -53,6 +127,11 @@ def test_list_names_every_extension_point() -> None:
             ["run", "configs/quickstart.yaml", "seeds.sources=[]", "--until", "nothing"],
             2,
             "there is no stage nothing",
+        ),
+        (
+            ["run", "configs/quickstart.yaml", "base_run=runs/none"],
+            2,
+            "base_run runs/none is not a run folder",
         ),
         (["run", "configs/quickstart.yaml", "foo=1"], 2, "there is no option foo"),
         (["trace", "runs/none", "t000000"], 2, "is not a run folder"),

@@ -84,7 +84,7 @@ STAGES = (
     Stage(
         "report",
         1,
-        ("report",),
+        ("report", "description"),
         (
             Seed,
             Text,
@@ -354,6 +354,10 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     last = stage_position(until)
     first_redone = stage_position(redo) if redo else len(STAGES)
     folder = config.run_folder
+    if config.base_run and not (Path(config.base_run) / "run.json").exists():
+        raise ConfigError(
+            f"base_run {config.base_run} is not a run folder; name one such as runs/quickstart."
+        )
     services = Services(config, folder, voice)
     summaries: dict[str, StageSummary] = {}
     with _locked(folder):

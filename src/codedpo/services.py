@@ -6,7 +6,7 @@ from pathlib import Path
 from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.base import Problem
 from codedpo.core.config import Config
-from codedpo.core.errors import BackendError
+from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.progress import Voice
 from codedpo.core.registry import load
 from codedpo.llm.base import Generator, Message, Request, Sampling
@@ -38,6 +38,8 @@ class Services:
         """The model that writes tasks, solutions and tests, behind the run's request cache."""
         model = self.config.model
         kind = load(GENERATORS, model.kind, model.path, what="generator")
+        if model.options and model.kind in ("local", "transformers"):
+            raise ConfigError(f"model.options are not for the kind {model.kind}; leave them out.")
         inner: Generator = kind.from_config(model, self.config.resources)
         if origin := getattr(inner, "origin", ""):
             self.origins["generator"] += f": {origin}"

@@ -11,13 +11,13 @@ import pytest
 
 from codedpo.candidates.stage import run, solution_request, test_request
 from codedpo.context import StageContext
-from codedpo.core.config import CandidatesConfig, Config, ModelConfig
+from codedpo.core.config import CandidatesConfig, Config, ModelConfig, ResourcesConfig, SamplingConfig
 from codedpo.core.errors import TooManyRejectsError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Reject, Solution, Task, Test, Text
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
-from codedpo.llm.recorded import read_recording
+from codedpo.llm.recorded import RecordedGenerator, read_recording
 from codedpo.llm.replay_server import ReplayServer
 from codedpo.services import Services
 
@@ -41,13 +41,15 @@ def tasks(data_folder: Path) -> list[Task]:
     return found
 
 
-def recorded(path: Path, tasks: list[Task], texts: list[dict[str, Any]]) -> Path:
+def recorded(
+    path: Path, tasks: list[Task], texts: list[dict[str, Any]], config: CandidatesConfig = CANDIDATES
+) -> Path:
     """Write a recording of the texts as answers to the stage's requests."""
     rows = []
     for task in tasks:
         requests = {
-            "solution": solution_request(task, CANDIDATES, 5),
-            "test": test_request(task, CANDIDATES, 5),
+            "solution": solution_request(task, config, 5),
+            "test": test_request(task, config, 5),
         }
         positions: Counter[str] = Counter()
         for text in texts:
@@ -150,6 +152,23 @@ def test_an_endpoint_with_the_same_answers_gives_the_same_tables(
         assert read_rows(live.parts_of(row_type), row_type) == read_rows(stage.parts_of(row_type), row_type)
 
 
+class Own(RecordedGenerator):
+    """Somebody's own generator."""
+
+    @classmethod
+    def from_config(cls, section: ModelConfig, resources: ResourcesConfig) -> "Own":
+        return cls(section.options["recording"])
+
+
+def test_a_generator_from_elsewhere_with_its_options_writes_the_candidates(
+    tmp_path: Path, tasks: list[Task], recording: Path, stage: StageFolder
+) -> None:
+    model = ModelConfig(kind="plugin", path=f"{__name__}:Own", options={"recording": str(recording)})
+    own = run_stage(tmp_path, tasks, model)
+    for row_type in (Text, Solution, Test, Reject):
+        assert read_rows(own.parts_of(row_type), row_type) == read_rows(stage.parts_of(row_type), row_type)
+
+
 def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list[Task]) -> None:
     texts = [
         {"task": int(task.task_id[1:]), "kind": kind, "text": "I cannot do that."}
@@ -165,13 +184,30 @@ def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list
     assert len(read_rows(stage.parts_of(Text), Text)) == 4 * (12 + 5), "what was written is kept"
 
 
-def test_every_option_changes_the_requests(tasks: list[Task]) -> None:
-    task = tasks[0]
-    assert solution_request(task, CANDIDATES, 5).count == 12
-    assert test_request(task, CANDIDATES, 5).count == 5
-    assert "Write 3 assertions" in test_request(task, CANDIDATES, 5).messages[0].content
-    assert solution_request(task, CANDIDATES, 5).key != solution_request(task, CANDIDATES, 6).key
-    hot = CANDIDATES.model_copy(
-        update={"solution_sampling": CANDIDATES.test_sampling.model_copy(update={"top_p": 0.5})}
-    )
-    assert solution_request(task, hot, 5).sampling.top_p == 0.5
+def test_less_than_the_largest_share_of_useless_replies_may_stop_the_stage(
+    tmp_path: Path, tasks: list[Task], recording: Path
+) -> None:
+    model = ModelConfig(kind="recorded", path=str(recording))
+    with pytest.raises(TooManyRejectsError, match=r"candidates\.largest_reject_share=0.01 allows"):
+        run_stage(tmp_path, tasks, model, largest_reject_share=0.01)
+
+
+def test_counts_and_sampling_reach_the_model(tmp_path: Path, data_folder: Path, tasks: list[Task]) -> None:
+    settings = {
+        "solutions": 4,
+        "tests": 5,
+        "tests_per_reply": 4,
+        "solution_sampling": SamplingConfig(temperature=0.7, top_p=0.6, max_tokens=222),
+        "test_sampling": SamplingConfig(temperature=0.4, top_p=0.8, max_tokens=111),
+    }
+    texts = lines(data_folder / "qwen_mbpp" / "texts.jsonl.gz")
+    config = CANDIDATES.model_copy(update=settings)
+    path = recorded(tmp_path / "recording.jsonl", tasks[:3], texts, config)
+    with ReplayServer(read_recording(path)) as server:
+        model = ModelConfig(kind="openai", name="recorded", url=server.url)
+        run_stage(tmp_path, tasks[:3], model, **settings)
+    keys = ("n", "temperature", "top_p", "max_tokens")
+    asked = Counter(tuple(call[key] for key in keys) for call in server.calls)
+    assert asked == {(4, 0.7, 0.6, 222): 3, (2, 0.4, 0.8, 111): 3}
+    prompts = [call["messages"][0]["content"] for call in server.calls if call["n"] == 2]
+    assert all("Write 4 assertions" in prompt for prompt in prompts)

@@ -111,6 +111,10 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_stale(run: P
     stale = codedpo(*arguments(run.parent, tiny), "candidates.tests=7")
     assert stale.returncode == 3
     assert "3-candidates was made with other settings (config.candidates.tests" in stale.stderr
+    # the page shows the description
+    other = codedpo(*arguments(run.parent, tiny), "description=Another run.")
+    assert other.returncode == 3
+    assert "9-report was made with other settings (config.description" in other.stderr
 
 
 def test_the_pairs_train_a_step_with_trl_as_they_are(run: Path, tiny: Path, tmp_path: Path) -> None:

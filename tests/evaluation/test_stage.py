@@ -120,6 +120,14 @@ def test_both_models_are_asked_the_same_and_judged(context_in, tmp_path):
     assert figures["difference", "pass@1"] == pytest.approx(1 / 6)
 
 
+def test_every_benchmark_of_the_config_is_asked(context_in, tmp_path):
+    context = context_in(tmp_path, benchmarks=("humaneval", "humanevalplus"))
+    stage.run(context)
+    asked = {(row.model, row.benchmark) for row in rows_of(context, Sample)}
+    assert asked == {(m, b) for m in ("before", "after") for b in ("humaneval", "humanevalplus")}
+    assert {row.benchmark for row in rows_of(context, Metric)} == {"humaneval", "humanevalplus"}
+
+
 def test_samples_are_written_for_evalplus(context_in, tmp_path):
     context = context_in(tmp_path)
     stage.run(context)

@@ -1,19 +1,24 @@
 """Both local kinds, on a tiny random model: what is asked for is what comes back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.llm.tiny_models import save_tiny
 
+from codedpo.core.config import Config, ModelConfig, ResourcesConfig
+from codedpo.core.errors import BackendError, ConfigError
+from codedpo.core.progress import Voice
 from codedpo.llm.base import Message, Request, Sampling
 from codedpo.llm.stopping import before_stop
 from codedpo.llm.weights import ResolvedModel, from_folder
+from codedpo.services import Services
 
 pytest.importorskip("openvino_genai")
 pytest.importorskip("transformers")
 
-from codedpo.llm.local import OpenVinoGenerator
+from codedpo.llm.local import IN_FLIGHT, OpenVinoGenerator
 from codedpo.llm.transformers import TransformersGenerator
 
 
@@ -99,6 +104,57 @@ def test_stream_that_is_left_early_leaves_nothing_behind(generator: Any) -> None
     stream.close()
     (reply,) = generator.generate([ask("after", max_tokens=4)])
     assert reply.request_id == "after"
+
+
+class Watched(OpenVinoGenerator):
+    """The engine, with what its own figures say after every step."""
+
+    requests = cache_bytes = 0
+
+    def _step(self) -> None:
+        super()._step()
+        metrics = self._pipeline.get_metrics()
+        self.requests = max(self.requests, metrics.scheduled_requests)
+        self.cache_bytes = metrics.cache_size_in_bytes
+
+
+@pytest.mark.parametrize(("sequences", "gigabytes"), [(2, 1), (8, 2)])
+def test_memory_and_sequences_of_the_config_reach_the_engine(
+    model: ResolvedModel, monkeypatch: pytest.MonkeyPatch, sequences: int, gigabytes: int
+) -> None:
+    assert model.folder is not None
+    monkeypatch.setenv("CODEDPO_CACHE_DIR", str(model.folder.parent / "cache"))
+    section = ModelConfig(kind="local", name=str(model.folder))
+    resources = ResourcesConfig(max_sequences=sequences, engine_cache_gb=gigabytes)
+    engine = Watched.from_config(section, resources)
+    assert isinstance(engine, Watched)
+    assert model.digest[:16] in engine.identity
+    assert len(list(engine.generate(ask(str(number), max_tokens=8) for number in range(20)))) == 20
+    engine.close()
+    assert engine.requests == IN_FLIGHT * sequences
+    assert engine.cache_bytes / 2**30 == pytest.approx(gigabytes, rel=0.01)
+
+
+def test_the_device_of_the_config_is_used(model: ResolvedModel) -> None:
+    import torch
+
+    section = ModelConfig(kind="transformers", name=str(model.folder))
+    devices = {"cpu": "cpu", "auto": "cuda" if torch.cuda.is_available() else "cpu", "cuda": "cuda"}
+    for asked, wanted in devices.items():
+        generator = TransformersGenerator.from_config(section, ResourcesConfig(device=asked))
+        if wanted == "cuda" and not torch.cuda.is_available():
+            with pytest.raises(BackendError, match="torch finds no GPU"):
+                list(generator.generate([ask("a", max_tokens=2)]))
+        else:
+            assert len(list(generator.generate([ask("a", max_tokens=2)]))) == 1
+            assert generator._network.device.type == wanted
+
+
+@pytest.mark.parametrize("kind", ["local", "transformers"])
+def test_options_of_other_kinds_are_refused(kind: str, tmp_path: Path) -> None:
+    config = Config(name="test", model=ModelConfig(kind=kind, options={"batch_size": 3}))
+    with pytest.raises(ConfigError, match=rf"model\.options are not for the kind {kind}"):
+        _ = Services(config, tmp_path, Voice(quiet=True)).generator
 
 
 def test_identity_names_weights_and_template(model: ResolvedModel, generator: Any) -> None:

@@ -1,6 +1,8 @@
 import json
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -187,6 +189,68 @@ def test_a_stream_left_early_ends_its_thread() -> None:
         next(stream)
         stream.close()
         assert len(server.calls) < 50
+
+
+def test_so_many_calls_at_once_as_the_config_allows() -> None:
+    wanted = [request(str(number), count=1) for number in range(24)]
+    peaks = {}
+    for most in (2, 128):
+        running, peak, lock = [0], [0], threading.Lock()
+
+        def slowly(body: dict[str, Any]) -> None:
+            with lock:  # noqa: B023 - called in this iteration only
+                running[0] += 1  # noqa: B023
+                peak[0] = max(peak[0], running[0])  # noqa: B023
+            time.sleep(0.05)
+            with lock:  # noqa: B023
+                running[0] -= 1  # noqa: B023
+
+        with ReplayServer(rows(*wanted), fault=slowly) as server:
+            section = ModelConfig(kind="openai", url=server.url, name="recorded")
+            generator = OpenAIGenerator.from_config(section, ResourcesConfig(max_sequences=most))
+            assert texts(list(generator.generate(wanted))) == expected(*wanted)
+        peaks[most] = peak[0]
+    assert peaks[2] <= 2 < peaks[128]
+
+
+class _Locked(BaseHTTPRequestHandler):
+    """Lists a model to whoever has the key."""
+
+    def do_GET(self) -> None:
+        allowed = self.headers.get("Authorization") == "Bearer right"
+        content = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]} if allowed else {})
+        self.send_response(200 if allowed else 401)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        pass
+
+
+def test_the_key_is_taken_from_the_variable_that_the_config_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "wrong")
+    monkeypatch.setenv("CODEDPO_OTHER_KEY", "right")
+    server = HTTPServer(("127.0.0.1", 0), _Locked)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        section = ModelConfig(kind="openai", name="m", url=f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(BackendError, match="401, and OPENAI_API_KEY holds a key that it refuses"):
+            _ = OpenAIGenerator.from_config(section, ResourcesConfig()).model
+        other = section.model_copy(update={"key_variable": "CODEDPO_OTHER_KEY"})
+        assert OpenAIGenerator.from_config(other, ResourcesConfig()).model == "m"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_an_option_that_the_kind_does_not_have_is_named() -> None:
+    section = ModelConfig(kind="openai", url="http://localhost:1", options={"batch": 3})
+    with pytest.raises(ConfigError, match=r"model\.options is .*'batch'; there are .*samples_per_call"):
+        OpenAIGenerator.from_config(section, ResourcesConfig())
 
 
 def _closed_port() -> str:

@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,7 @@ from codedpo.core.records import (
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.pairs.stage import run, user_message, validation_tasks
+from codedpo.sandbox.local import LocalSandbox
 
 CORRECTNESS = PairsConfig(kinds=("correctness",))
 # each solution's passes on two tests, and its rank
@@ -62,8 +65,8 @@ def rows_of(task_id, solutions):
         yield Test(f"{task_id}/a{test:02d}", task_id, "x", f"assert f({test}) == 1", f"f({test})", "1")
 
 
-def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
-    rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
+def context_of(folder, section, tasks=TASKS, strategy="self_validation", rows=(), services=None):
+    rows = rows or [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
     inputs = {}
     for row_type in (Text, Solution, SolutionScore, Execution, Test):
         inputs[row_type] = [folder / f"{row_type.__name__}.parquet"]
@@ -79,7 +82,7 @@ def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
         folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
         inputs=inputs,
         stage_folders={},
-        services=None,
+        services=services,
         voice=Voice(quiet=True),
     )
 
@@ -116,6 +119,63 @@ def test_margin_and_validation_share_have_their_effect(tmp_path):
     run(context)
     (pair,) = pairs_of(context)
     assert (pair.task_id, pair.split) == ("t000001", "train")
+
+
+# the first and second solution pass both tests; two fail alike, one fails otherwise and is worse
+SEVERAL = {"t000001": [((1, 1), 1), ((1, 1), 2), ((0, 1), 3), ((0, 1), 3), ((0, 0), 4)]}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [("s00", "s04")]),
+        ({"pairs_per_task": 2}, [("s00", "s04"), ("s01", "s02")]),
+        ({"rejected": "hardest"}, [("s00", "s02")]),
+        ({"least_chosen_score": 0.5, "pairs_per_task": 2}, [("s00", "s04")]),
+        ({"least_rejected_score": 0.15}, []),
+        ({"least_rejected_score": 0.15, "rejected": "hardest"}, [("s00", "s02")]),
+    ],
+)
+def test_which_programs_are_paired(tmp_path, options, expected):
+    context = context_of(tmp_path, PairsConfig(kinds=("correctness",), **options), SEVERAL)
+    run(context)
+    found = [(pair.chosen_solution_id, pair.rejected_solution_id) for pair in pairs_of(context)]
+    assert found == [(f"t000001/{chosen}", f"t000001/{rejected}") for chosen, rejected in expected]
+
+
+SUMS = (
+    "def f(n):\n    return n * (n + 1) // 2",
+    "def f(n):\n    return sum(range(n + 1))",
+    "def f(n):\n    total = 0\n    for i in range(n + 1):\n        total += i\n    return total",
+)
+
+
+@pytest.mark.parametrize(
+    ("least_speed_ratio", "rejects"), [(1.5, {}), (1e6, {"t000001/efficiency": "speed_not_apart"})]
+)
+def test_solutions_are_measured_so_often_and_paired_above_the_least_ratio(
+    tmp_path, least_speed_ratio, rejects
+):
+    rows = list(rows_of("t000001", [((1, 1), 1)] * 3))
+    codes = iter(SUMS)
+    rows = [replace(row, code=next(codes)) if isinstance(row, Solution) else row for row in rows]
+    rows = [
+        replace(row, call="f(4000)", expected="8002000") if isinstance(row, Test) else row for row in rows
+    ]
+    section = PairsConfig(
+        kinds=("efficiency",), timing_repeats=3, decisive_repeats=7, least_speed_ratio=least_speed_ratio
+    )
+    with LocalSandbox(workers=1) as sandbox:
+        context = context_of(tmp_path, section, rows=rows, services=SimpleNamespace(sandbox=sandbox))
+        run(context)
+    timings = read_rows(context.folder.parts_of(Timing), Timing)
+    assert [(row.solution_id[-3:], row.repeats) for row in timings] == [("s00", 7), ("s01", 3), ("s02", 7)]
+    found = [
+        (pair.kind, pair.chosen_solution_id, pair.rejected_solution_id, pair.speed_ratio_low > 1.5)
+        for pair in pairs_of(context)
+    ]
+    assert found == ([] if rejects else [("efficiency", "t000001/s00", "t000001/s02", True)])
+    assert {row.row_id: row.reason for row in read_rows(context.folder.parts_of(Reject), Reject)} == rejects
 
 
 @pytest.mark.parametrize(

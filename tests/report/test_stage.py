@@ -1,9 +1,14 @@
 import json
 import re
+import shutil
+from types import SimpleNamespace
 
 import pytest
+from tests.report.conftest import context_of
 
+from codedpo.core.config import Config, ReportConfig
 from codedpo.report.browse import letter
+from codedpo.report.stage import run
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,16 @@ def test_pairs_point_at_solutions_of_their_task(page):
     fast = next(pair for pair in data["pairs"] if pair["kind"] == "efficiency")
     solutions = data["tasks"][fast["task"]]["solutions"]
     assert min(solutions[fast["chosen"]]["ns"]) < min(solutions[fast["rejected"]]["ns"])
+
+
+def test_only_so_many_tasks_are_browsable(run_folder, tmp_path):
+    shutil.copytree(run_folder, tmp_path / "small", ignore=lambda *_: ["9-report"])
+    config = Config(name="small", runs_folder=str(tmp_path), report=ReportConfig(tasks=2))
+    services = SimpleNamespace(run_folder=config.run_folder)
+    run(context_of(config.run_folder, config, "report", services))
+    data = data_of((config.run_folder / "9-report" / "index.html").read_text())
+    assert [task["id"] for task in data["tasks"]] == ["t000000", "t000001"]
+    assert data["total"] == 3
 
 
 def test_long_curves_are_thinned_and_say_so(page):

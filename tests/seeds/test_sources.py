@@ -58,6 +58,17 @@ def test_source_distribution(cache: Path) -> None:
     check_package()
 
 
+def test_a_licence_given_for_a_package_is_taken(cache: Path) -> None:
+    with zipfile.ZipFile(cache / "thing-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("thing/b.py", FILES["thing/b.py"])
+    source = SourceConfig(kind="pypi", name="thing", version="1.0")
+    (silent,) = read(source)
+    (given,) = read(source.model_copy(update={"license": "BSD-3-Clause"}))
+    assert isinstance(silent, SourceFile)
+    assert isinstance(given, SourceFile)
+    assert (silent.license, given.license) == ("unknown", "bsd-3-clause")
+
+
 def test_broken_archive_and_changed_archive_are_refused(cache: Path) -> None:
     (cache / "thing-1.0.tar.gz").write_bytes(b"torn")
     with pytest.raises(DataError, match="not a readable archive"):

@@ -38,11 +38,12 @@ def library(tmp_path_factory):
 
 
 def seeds_of(path, sources, data_folder, **settings):
+    seed, benchmarks = settings.pop("seed", 0), settings.pop("benchmarks", ("humaneval",))
     config = Config(
         name="test",
-        seed=settings.pop("seed", 0),
+        seed=seed,
         seeds=SeedsConfig(sources=sources, **settings),
-        evaluation=EvaluationConfig(benchmarks=("humaneval",)),
+        evaluation=EvaluationConfig(benchmarks=benchmarks),
         resources=ResourcesConfig(data_folder=str(data_folder)),
     )
     folder = StageFolder(path).open({"stage": "seeds"})
@@ -94,6 +95,33 @@ def test_a_licence_off_the_list_drops_its_files(tmp_path, library, data_folder):
     source = SourceConfig(kind="folder", path=str(library), license="gpl-3.0")
     with pytest.raises(ConfigError, match="no function"):
         seeds_of(tmp_path / "a", (source,), data_folder)
+    seeds, _ = seeds_of(tmp_path / "b", (source,), data_folder, licenses=("gpl-3.0",))
+    assert {seed.license for seed in seeds} == {"gpl-3.0"}
+
+
+def test_limits_of_lines_are_options(tmp_path, source, data_folder):
+    everything, _ = seeds_of(tmp_path / "a", (source,), data_folder)
+    lengths = {seed.last_line - seed.first_line + 1 for seed in everything}
+    assert min(lengths) < 12 < max(lengths)
+    long, dropped = seeds_of(tmp_path / "b", (source,), data_folder, least_lines=12)
+    assert {reject.reason for reject in dropped} >= {"too_short"}
+    assert min(seed.last_line - seed.first_line + 1 for seed in long) >= 12
+    short, dropped = seeds_of(tmp_path / "c", (source,), data_folder, most_lines=12)
+    assert {reject.reason for reject in dropped} >= {"too_long"}
+    assert max(seed.last_line - seed.first_line + 1 for seed in short) <= 12
+
+
+def test_the_threshold_of_near_duplicates_counts(tmp_path, source, data_folder):
+    pairs = []
+    for threshold in (0.3, 1.0):
+        seeds, rejects = seeds_of(
+            tmp_path / str(threshold), (source,), data_folder, near_duplicate_threshold=threshold
+        )
+        pairs.append(({seed.name for seed in seeds}, sum(row.reason == "near_duplicate" for row in rejects)))
+    (few, dropped), (many, kept_all) = pairs
+    assert {"bisect_left", "bisect_right"} <= many
+    assert "bisect_left" not in few  # it repeats bisect_right with one comparison turned
+    assert dropped > kept_all == 0
 
 
 def test_a_benchmark_solution_is_dropped(tmp_path, library, source, data_folder):
@@ -108,6 +136,8 @@ def test_a_benchmark_solution_is_dropped(tmp_path, library, source, data_folder)
     (reject,) = [item for item in rejects if item.reason == "same_code"]
     assert reject.row_id == "leak:leak.py:1:shout"
     assert reject.detail.startswith("humaneval HumanEval/27")
+    seeds, _ = seeds_of(tmp_path / "b", (leak, source), data_folder, benchmarks=())
+    assert "shout" in {seed.name for seed in seeds}
 
 
 def test_no_source_is_refused(tmp_path, data_folder):

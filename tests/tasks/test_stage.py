@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from codedpo.context import StageContext
-from codedpo.core.config import Config, ModelConfig, ResourcesConfig, TasksConfig
+from codedpo.core.config import Config, ModelConfig, ResourcesConfig, SamplingConfig, TasksConfig
 from codedpo.core.errors import TooManyRejectsError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Reject, Seed, Task, Text
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
+from codedpo.llm.replay_server import ReplayServer
 from codedpo.services import Services
 from codedpo.tasks.stage import concepts_request, examples, run, task_request
 
@@ -38,15 +40,9 @@ def seed(number: int, name: str) -> Seed:
     return Seed(f"s{number:06d}", name, code, "toolz==1.0.0", "x.py", "bsd-3-clause", 1, 2, "0" * 64)
 
 
-def run_stage(folder: Path, data_folder: Path, names: str, **settings: float) -> StageFolder:
-    seeds = [seed(number, name) for number, name in enumerate(names)]
-    config = Config(
-        name="test",
-        model=ModelConfig(kind="recorded", path=str(folder / "recording.jsonl")),
-        tasks=TasksConfig(**settings),  # type: ignore[arg-type]
-        resources=ResourcesConfig(data_folder=str(data_folder)),
-    )
-    rows = []
+def recording(seeds: list[Seed], config: Config) -> list[dict[str, Any]]:
+    """Return the answers to what the stage asks for these seeds."""
+    rows: list[dict[str, Any]] = []
     for item in seeds:
         concepts, task = ANSWERS[item.name]
         requests = [(concepts_request(item, config), concepts)]
@@ -58,7 +54,20 @@ def run_stage(folder: Path, data_folder: Path, names: str, **settings: float) ->
             {"model": "m", "key": request.key, "position": 0, "text": text, "finish_reason": "stop"}
             for request, text in requests
         ]
-    (folder / "recording.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return rows
+
+
+def run_stage(folder: Path, data_folder: Path, names: str, url: str = "", **settings: Any) -> StageFolder:
+    seeds = [seed(number, name) for number, name in enumerate(names)]
+    folder.mkdir(exist_ok=True)
+    path = folder / "recording.jsonl"
+    config = Config(
+        name="test",
+        model=ModelConfig(kind="openai", url=url) if url else ModelConfig(kind="recorded", path=str(path)),
+        tasks=TasksConfig(**settings),
+        resources=ResourcesConfig(data_folder=str(data_folder)),
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in recording(seeds, config)))
     write_rows(folder / "seeds.parquet", Seed, seeds)
     stage = StageFolder(folder / "2-tasks").open({"stage": "tasks"})
     voice = Voice(quiet=True)
@@ -92,6 +101,21 @@ def test_the_threshold_of_near_duplicates_counts(tmp_path: Path, data_folder: Pa
     assert len(read_rows(stage.parts_of(Task), Task)) == 2
 
 
+def test_the_sampling_of_both_calls_reaches_the_model(tmp_path: Path, data_folder: Path) -> None:
+    settings = {
+        "concepts_sampling": SamplingConfig(temperature=0.3, top_p=0.6, max_tokens=40),
+        "task_sampling": SamplingConfig(temperature=0.9, top_p=0.8, max_tokens=200),
+    }
+    config = Config(name="test", tasks=TasksConfig(**settings))
+    with ReplayServer(recording([seed(0, "a")], config), model=config.model.name) as server:
+        stage = run_stage(tmp_path, data_folder, "a", server.url, **settings)
+    assert len(read_rows(stage.parts_of(Task), Task)) == 1
+    asked = [(call["temperature"], call["top_p"], call["max_tokens"]) for call in server.calls]
+    assert asked == [(0.3, 0.6, 40), (0.9, 0.8, 200)]
+
+
 def test_too_many_rejects_stop_the_stage(tmp_path: Path, data_folder: Path) -> None:
     with pytest.raises(TooManyRejectsError, match=r"2 of 3 rows of the stage tasks"):
-        run_stage(tmp_path, data_folder, "abf", largest_reject_share=0.5)
+        run_stage(tmp_path / "strict", data_folder, "abf", largest_reject_share=0.5)
+    stage = run_stage(tmp_path / "lax", data_folder, "abf", largest_reject_share=0.7)
+    assert len(read_rows(stage.parts_of(Task), Task)) == 1

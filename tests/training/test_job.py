@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.conftest import save_model
+from safetensors.torch import load_file
+from tests.training.conftest import make_pair, save_model
 from transformers import AutoModelForCausalLM
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
 from codedpo.core.config import LoraConfig, TrainingConfig
-from codedpo.core.errors import DataError
+from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair
 from codedpo.training.job import Job, Trained, load_tokenizer, train
@@ -59,12 +61,97 @@ def test_every_method_learns_and_leaves_a_model(
     assert len(right) == len(wrong) == 4
     assert right[-1] != right[0]
     assert wrong[-1] != wrong[0]
+    names = {row.name for row in trained.steps}
+    assert (("rewards/chosen" in names), ("kl" in names)) == (method != "sft", method == "kto")
     assert (tmp_path / "adapter").exists() == (lora is not None)
     assert "Best validation loss" in (tmp_path / "model" / "README.md").read_text()
     before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, tmp_path / "model"))
     assert after.dtype == torch.float32
     changed = before.model.layers[0].mlp.up_proj.weight - after.model.layers[0].mlp.up_proj.weight
     assert float(changed.detach().abs().max()) > 1e-4
+
+
+def test_kinds_and_most_pairs_choose_what_is_trained_on(base: Path, tmp_path: Path) -> None:
+    pairs = [make_pair(index) for index in range(6)]
+    pairs += [make_pair(index, kind="efficiency") for index in range(5)]
+    changes: dict[str, Any] = {"epochs": 1.0, "evaluations": 1}
+    some = run(base, tmp_path / "kinds", pairs, kinds=("efficiency",), **changes)
+    few = run(base, tmp_path / "few", pairs, most_pairs=3, **changes)
+    assert (some.counters["train rows"], few.counters["train rows"]) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({}, 9),
+        ({"epochs": 2.0}, 6),
+        ({"batch_size": 3}, 3),
+        ({"gradient_accumulation": 1}, 18),
+    ],
+)
+def test_so_many_steps_are_made_at_the_learning_rate(
+    changes: dict[str, Any], steps: int, base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    trained = run(base, tmp_path, pairs, learning_rate=3e-3, warmup_share=0.0, evaluations=1, **changes)
+    assert trained.counters["steps"] == steps
+    rates = curve(trained, "learning_rate")
+    assert len(rates) == steps
+    assert rates[0] == max(rates) == pytest.approx(3e-3)
+
+
+def test_the_learning_rate_warms_up(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    trained = run(base, tmp_path, pairs, learning_rate=3e-3, warmup_share=0.5, evaluations=1)
+    rates = curve(trained, "learning_rate")
+    assert rates[:5] == sorted(rates[:5])
+    assert rates.index(max(rates)) == 4
+    assert max(rates) == pytest.approx(3e-3)
+
+
+def test_adapters_have_the_rank_scale_and_layers_of_the_config(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    run(base, tmp_path, pairs, epochs=1.0, evaluations=1, lora=LoraConfig(rank=2, alpha=6, layers=1))
+    adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    (up,) = [weight for name, weight in adapter.items() if "up_proj.lora_B" in name]
+    (down,) = [weight for name, weight in adapter.items() if "up_proj.lora_A" in name]
+    assert (down.shape[0], up.shape[1]) == (2, 2)
+    assert all(".layers.2." in name for name in adapter)
+    before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, tmp_path / "model"))
+    change = after.model.layers[2].mlp.up_proj.weight - before.model.layers[2].mlp.up_proj.weight
+    torch.testing.assert_close(change.detach(), 6 / 2 * up @ down, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("lora", [LORA, None])
+def test_checkpointed_activations_are_computed_twice(
+    lora: LoraConfig | None, base: Path, tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    forward = Qwen2MLP.forward
+    monkeypatch.setattr(
+        Qwen2MLP,
+        "forward",
+        lambda self, states: counts.append(torch.is_grad_enabled()) or forward(self, states),
+    )
+    forwards = []
+    for twice in (False, True):
+        counts.clear()
+        changes = {"epochs": 1.0, "evaluations": 1, "lora": lora, "activation_checkpointing": twice}
+        run(base, tmp_path / str(twice), [pair for pair in pairs if pair.split == "train"], **changes)
+        forwards.append(len(counts))
+    assert forwards[1] - forwards[0] == 6 * 3  # once more for every pair and layer
+
+
+def test_a_tracker_that_cannot_be_used_is_named(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    for tracker in ("nothing", "wandb"):
+        with pytest.raises(ConfigError, match=f"training.tracker {tracker} cannot be used"):
+            run(base, tmp_path, pairs, tracker=tracker)
+
+
+def test_a_device_that_is_not_there_is_named(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without GPU")
+    with pytest.raises(BackendError, match=r"resources\.device is cuda, but torch finds no GPU"):
+        train(Job(str(base), "tiny", str(tmp_path), settings(), 3, "cuda"), pairs, silent)
 
 
 def test_margins_grow_and_the_start_is_log_two(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:

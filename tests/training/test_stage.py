@@ -60,6 +60,17 @@ def test_the_stage_leaves_curves_weights_and_counts(base: Path, tmp_path: Path, 
     }
 
 
+def test_the_tracker_gets_the_curves_and_outlives_the_training(
+    base: Path, tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboardX", reason="needs the extra `dev`")
+    monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
+    context = context_of(tmp_path, base, pairs, tracker="tensorboard")
+    run(context)
+    (file,) = (context.folder.path / "tensorboard").rglob("events.out.tfevents.*")
+    assert b"rewards/margins" in file.read_bytes()
+
+
 def test_an_error_of_the_training_process_is_one_sentence(
     base: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:

@@ -23,12 +23,23 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _check_path(kind: str, path: str) -> None:
+    if (kind == "plugin") != bool(path):
+        need = 'needs a path "package.module:name"' if kind == "plugin" else "has no use for path"
+        raise ValueError(f"the kind {kind} {need}")
+
+
 class Plugin(Section):
     """A part chosen by kind, built in or somebody else's (``kind: plugin, path: "package.module:name"``)."""
 
     kind: str
     path: str = ""
     options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Plugin":
+        _check_path(self.kind, self.path)
+        return self
 
     @property
     def label(self) -> str:
@@ -51,7 +62,7 @@ class ModelConfig(Section):
     path: str = ""
     """Recording (kind ``recorded``) or ``package.module:name`` (kind ``plugin``)."""
     options: dict[str, Any] = {}
-    """Keyword arguments of a plug-in."""
+    """Further keyword arguments of the kinds ``openai``, ``recorded`` and ``plugin``."""
 
 
 class SamplingConfig(Section):
@@ -74,14 +85,22 @@ class SourceConfig(Section):
     path: str = ""
     """Folder, JSONL or Parquet file."""
     license: str = ""
-    """SPDX identifier of a folder; packages and rows carry their own."""
+    """SPDX identifier of a folder, or of a package whose own metadata is silent or wrong; rows carry theirs."""
 
     @model_validator(mode="after")
     def _complete(self) -> "SourceConfig":
-        needed = {"pypi": ("name", "version"), "folder": ("path", "license"), "rows": ("path",)}[self.kind]
+        needed, allowed = {
+            "pypi": (("name", "version"), ("license",)),
+            "folder": (("path", "license"), ("name",)),
+            "rows": (("path",), ()),
+        }[self.kind]
         missing = [key for key in needed if not getattr(self, key)]
         if missing:
             raise ValueError(f"a source of kind {self.kind} needs {' and '.join(missing)}")
+        others = ("name", "version", "path", "license")
+        unused = [key for key in others if key not in (*needed, *allowed) and getattr(self, key)]
+        if unused:
+            raise ValueError(f"a source of kind {self.kind} has no use for {' and '.join(unused)}")
         return self
 
 
@@ -140,6 +159,11 @@ class SandboxConfig(Section):
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2
+
+    @model_validator(mode="after")
+    def _complete(self) -> "SandboxConfig":
+        _check_path(self.kind, self.path)
+        return self
 
 
 class RankingsConfig(Section):
@@ -218,7 +242,7 @@ class TrainingConfig(Section):
     activation_checkpointing: bool = False
     """Compute activations twice to hold fewer of them: less memory, about a third more work."""
     tracker: str = "none"
-    """Where the trainer logs beside the run folder: ``tensorboard``, ``trackio``, ``wandb``, ... as TRL names them."""
+    """Where the trainer logs beside the tables: ``tensorboard`` (in the stage's folder), ``trackio``, ``wandb``, ..."""
 
 
 class EvaluationConfig(Section):
@@ -251,7 +275,8 @@ class ResourcesConfig(Section):
     engine_cache_gb: Positive = 4
     """Memory for the local engine's key-value cache."""
     max_sequences: Positive = 128
-    """Sequences that the local engine or an endpoint works on at once."""
+    """Sequences that a model works on at once: rows of a batch, calls of an endpoint. The local engine is given up to
+    twice as many, since those that have ended keep their place until the last one of their request ends."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where transformers and training run."""
 

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Advance = Callable[[int], None]
 
@@ -41,7 +42,7 @@ class Voice:
     def say(self, text: str, event: str = "message", **fields: Any) -> None:
         """Print one line, or log it as ``event`` with ``fields``."""
         if self._log is not None:
-            self._log.msg(event, text=text, **fields)
+            self._log.msg(event, text=Text.from_markup(text).plain, **fields)
         else:
             self.console.print(text, soft_wrap=True)
 

@@ -1,6 +1,7 @@
 """Extension points: a dict of built-in kinds, and ``kind: plugin`` for everybody else's."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,22 @@ def load(table: Mapping[str, str], kind: str, path: str = "", *, what: str) -> A
         raise ConfigError(f"the {what} {kind} ({target}) cannot be imported: {error}; {remedy}.") from error
     except AttributeError as error:
         raise ConfigError(f"{module_name} has no {name}; mend the path of the {what} plug-in.") from error
+
+
+def call(target: Any, *arguments: Any, options: Mapping[str, Any], place: str, **keywords: Any) -> Any:
+    """Call ``target`` with ``keywords`` and, over them, the ``options`` that a person wrote at ``place``.
+
+    Raises:
+        ConfigError: it has no such option.
+    """
+    given = keywords | dict(options)
+    signature = inspect.signature(target)
+    try:
+        signature.bind(*arguments, **given)
+    except TypeError as error:
+        known = ", ".join(list(signature.parameters)[len(arguments) :]) or "none"
+        raise ConfigError(f"{place} is {dict(options)}: {error}; there are {known}.") from error
+    return target(*arguments, **given)
 
 
 EXTRAS = {"local": "local", "transformers": "train", "ray": "ray"}

@@ -86,7 +86,7 @@ def _judge_the_harness(
             )
             raise BackendError(
                 f"{len(failing)} published solutions of {name} do not pass in this sandbox: {first}; "
-                "run `codedpo check`, or raise sandbox.cpu_seconds where they time out."
+                "run `codedpo check`, and again with less work beside it where they time out."
             )
 
 

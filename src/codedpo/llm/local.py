@@ -17,8 +17,9 @@ from codedpo.llm.stopping import before_stop, refusals
 from codedpo.llm.template import END_TOKENS, template_of
 from codedpo.llm.weights import ENGINE_FORMAT, ResolvedModel, engine_gguf, resolve
 
-QUEUE = 2
-"""Sequences handed to the engine, in multiples of those that run: its queue never runs dry."""
+IN_FLIGHT = 2
+"""Sequences handed to the engine, in multiples of ``max_sequences``: samples that have ended keep their place until
+the last one of their request ends, so that with one multiple a part of the batch would be idle."""
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class OpenVinoGenerator:
         Args:
             model: The weights, rewritten for the engine on first use.
             cache_gb: Memory of the key-value cache, GB. When it is full, sequences wait or are computed anew.
-            max_sequences: Sequences that run at once.
+            max_sequences: Sequences that run at once; up to ``IN_FLIGHT`` times as many are handed to the engine.
             max_batched_tokens: Prompt and answer tokens of one step: bounds the memory of a step.
             properties: Further properties of the OpenVINO CPU plug-in.
         """
@@ -91,7 +92,7 @@ class OpenVinoGenerator:
         more = True
         try:
             while more or jobs:
-                while more and sum(job.request.count for job in jobs) < QUEUE * self._max_sequences:
+                while more and sum(job.request.count for job in jobs) < IN_FLIGHT * self._max_sequences:
                     request = next(waiting, None)
                     if request is None:
                         more = False
@@ -129,7 +130,6 @@ class OpenVinoGenerator:
         scheduler = genai.SchedulerConfig()
         scheduler.cache_size = self._cache_gb
         scheduler.enable_prefix_caching = True
-        scheduler.max_num_seqs = self._max_sequences
         scheduler.max_num_batched_tokens = self._max_batched_tokens
         try:
             self._pipeline = genai.ContinuousBatchingPipeline(

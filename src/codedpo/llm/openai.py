@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import BackendError, ConfigError
+from codedpo.core.registry import call
 from codedpo.llm.base import Reply, Request
 from codedpo.llm.chat import PromptStyle
 from codedpo.llm.endpoint import Run
@@ -71,8 +72,16 @@ class OpenAIGenerator:
     @classmethod
     def from_config(cls, section: ModelConfig, resources: ResourcesConfig) -> Self:
         """Make the generator that a config asks for; ``model.options`` are further keyword arguments."""
-        options = {"concurrency": resources.max_sequences, **section.options}
-        return cls(section.url, section.name, key_variable=section.key_variable, **options)
+        made: Self = call(
+            cls,
+            section.url,
+            section.name,
+            options=section.options,
+            place="model.options",
+            key_variable=section.key_variable,
+            concurrency=resources.max_sequences,
+        )
+        return made
 
     @property
     def model(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.fingerprint import file_sha256
+from codedpo.core.registry import call
 from codedpo.llm.base import Reply, Request
 
 
@@ -61,7 +62,8 @@ class RecordedGenerator:
         """Make the generator that a config asks for: ``model.path``, and ``model.options.model``."""
         if not section.path:
             raise ConfigError("a model of kind recorded needs a recording; give model.path.")
-        return cls(section.path, **section.options)
+        made: Self = call(cls, section.path, options=section.options, place="model.options")
+        return made
 
     @property
     def identity(self) -> str:

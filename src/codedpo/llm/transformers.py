@@ -8,6 +8,7 @@ from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import BackendError, DataError
 from codedpo.core.fingerprint import digest_of
 from codedpo.llm.base import Reply, Request, Sampling
+from codedpo.llm.device import choose_device
 from codedpo.llm.stopping import before_stop, refusals
 from codedpo.llm.template import END_TOKENS, template_of
 from codedpo.llm.weights import ResolvedModel, hf_folder, resolve
@@ -62,7 +63,7 @@ class TransformersGenerator:
         """Yield samples batch by batch; a batch shares its sampling and holds prompts of like length.
 
         Raises:
-            BackendError: torch or transformers is missing, or the device has too little memory.
+            BackendError: torch or transformers is missing, the device is not there or has too little memory.
         """
         self._load()
         waiting = iter(requests)
@@ -176,9 +177,7 @@ class TransformersGenerator:
                 f"kind transformers needs torch and transformers ({error}): pip install 'codedpo[train]'"
             ) from error
         folder = str(hf_folder(self.model))
-        device = self._device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(self._device)
         dtype: Any = "auto" if self._dtype == "auto" else getattr(torch, self._dtype)
         if self._dtype == "auto" and device == "cpu" and not multiplies_bfloat16():
             dtype = torch.float32

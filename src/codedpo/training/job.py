@@ -12,6 +12,7 @@ from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
+from codedpo.llm.device import choose_device
 from codedpo.llm.template import PLAIN
 from codedpo.training import callbacks, data, guards, merge, trainers
 from codedpo.training.card import model_card
@@ -100,13 +101,6 @@ def multiplies_bfloat16(device: str) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
-def choose_device(device: str) -> str:
-    """Return ``cuda`` or ``cpu`` for a device setting that may be ``auto``."""
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
 def _reject_sentence(pairs: int, rejects: Sequence[Reject]) -> str:
     reasons = sorted({reject.reason for reject in rejects})
     counts = ", ".join(f"{reason} {sum(r.reason == reason for r in rejects)}" for reason in reasons)
@@ -135,12 +129,16 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
     """Train, or go on from the last whole checkpoint, and write adapter and merged weights.
 
     Raises:
+        ConfigError: the tracker is unknown or not installed.
         DataError: no pair can be trained on, the tokenizer has no end token, or the loss is no number.
+        BackendError: the device is not there.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     config, output = job.config, Path(job.output)
+    device = choose_device(job.device)
+    trainers.check_tracker(config.tracker)
     tokenizer = load_tokenizer(job.base)
     kept, rejects = prepare(job, pairs, tokenizer)
     view = data.VIEWS[config.method]
@@ -148,7 +146,6 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
         split: view([pair for pair in kept if pair.split == split], job.seed)
         for split in ("train", "validation")
     }
-    device = choose_device(job.device)
     bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and multiplies_bfloat16(device))
     schedule = trainers.Schedule.of(len(rows["train"]), trainers.batch_size(config), config)
     checkpoint = callbacks.last_checkpoint(output / "checkpoints")

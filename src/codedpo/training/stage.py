@@ -72,7 +72,9 @@ def _events(folder: Path) -> Iterator[dict[str, Any]]:
     """
     command = [sys.executable, "-m", "codedpo.training.worker", str(folder)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=os.environ | ENVIRONMENT) as process:
+    # The trainer's own place for TensorBoard is the folder of checkpoints, which does not outlive the training.
+    environment = {"TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard")} | os.environ | ENVIRONMENT
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as process:
         assert process.stdout
         for line in process.stdout:
             yield json.loads(line)

@@ -171,6 +171,23 @@ def with_validation(options: dict[str, Any], schedule: Schedule, *, resumed: boo
     }
 
 
+def check_tracker(name: str) -> None:
+    """Make sure that the trainer can log to a tracker before any work is done.
+
+    Raises:
+        ConfigError: transformers does not know it, or its package is missing.
+    """
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    try:
+        for callback in get_reporting_integration_callbacks(name):
+            callback()
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"training.tracker {name} cannot be used ({error}); install its package, or set it to none."
+        ) from error
+
+
 def build_trainer(
     method: str,
     model: Any,
