@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from codedpo.core.errors import BackendError
@@ -300,3 +301,19 @@ def test_a_killed_worker_costs_no_verdict() -> None:
                 os.kill(pid, signal.SIGKILL)
         found += stream
     assert [outcomes(matrix) for matrix in found] == [[["passed"]]] * 10
+
+
+def test_who_stops_listening_stops_the_work() -> None:
+    """Loops of several minutes end when the results are given up, and the sandbox can be used again."""
+    loop = "def f(x):\n    while True:\n        pass"
+    checks = tuple(Check("", f"f({n})", "1") for n in range(4))
+    slow = [Job(str(n), (loop,), checks, Limits(cpu_seconds=60)) for n in range(40)]
+    quick = Job("quick", ("def f(x):\n    return x",), checks)
+    others = set(psutil.Process().children())
+    with LocalSandbox(workers=1) as sandbox:
+        results = sandbox.run([quick, *slow])
+        assert next(results).job_id == "quick"
+        results.close()
+        assert set(psutil.Process().children()) == others
+        assert [matrix.job_id for matrix in sandbox.run([quick] * 3)] == ["quick"] * 3
+        assert len(set(psutil.Process().children()) - others) == 1

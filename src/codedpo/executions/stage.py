@@ -4,18 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from codedpo.context import Part, StageContext
-from codedpo.core.config import SandboxConfig
 from codedpo.core.records import Execution, Outcome, Reject, Solution, Task, Test
 from codedpo.sandbox.base import Cell, Check, Job, Limits, Matrix
-
-
-def limits_of(section: SandboxConfig) -> Limits:
-    """Turn the config's limits into those of the sandbox."""
-    return Limits(
-        cpu_seconds=section.cpu_seconds,
-        memory_mib=section.memory_mib,
-        timeouts_per_solution=section.timeouts_per_solution,
-    )
 
 
 def job_of(task_id: str, codes: Sequence[str], tests: Sequence[Test], limits: Limits) -> Job:
@@ -63,7 +53,7 @@ def _run_part(
     solutions: dict[str, list[Solution]],
     tests: dict[str, list[Test]],
 ) -> None:
-    limits = limits_of(context.config.sandbox)
+    limits = Limits.from_config(context.config.sandbox)
     rejects: list[Reject] = []
     jobs: list[Job] = []
     code_indices: list[dict[str, int]] = []

@@ -6,7 +6,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -116,16 +117,23 @@ class LocalSandbox:
         Jobs travel in batches, since tame solutions of all jobs of a batch share a child.
         """
         waiting: deque[Future[list[Matrix]]] = deque()
-        with ThreadPoolExecutor(self._count, thread_name_prefix="sandbox") as pool:
-            try:
-                for batch in self._batches(jobs):
-                    waiting.append(pool.submit(self._run_batch, batch))
-                    if len(waiting) > _BATCHES_AHEAD * self._count:
-                        yield from waiting.popleft().result()
-                while waiting:
+        given_up = threading.Event()
+        pool = ThreadPoolExecutor(self._count, thread_name_prefix="sandbox")
+        try:
+            for batch in self._batches(jobs):
+                waiting.append(pool.submit(self._run_batch, batch, given_up))
+                if len(waiting) > _BATCHES_AHEAD * self._count:
                     yield from waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while waiting:
+                yield from waiting.popleft().result()
+        except BaseException:
+            given_up.set()
+            self.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if given_up.is_set():
+                self.close()  # A thread may have started one more worker meanwhile.
 
     def _batches(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
         """Cut a stream of jobs where limits change or enough solutions are together; early batches are smaller."""
@@ -159,7 +167,8 @@ class LocalSandbox:
                         limits.threads,
                         limits.output_kib,
                     ),
-                )
+                ),
+                threading.Event(),
             )
             nothing: list[list[float]] = [[] for _ in job.solutions]
             yield TimingResult(job.job_id, tuple(tuple(of_one) for of_one in reply or nothing))
@@ -170,15 +179,17 @@ class LocalSandbox:
             for worker in self._started:
                 worker.close()
             self._started.clear()
-            self._idle = queue.SimpleQueue()
-            for _ in range(self._count):
+        # Workers that are in use meanwhile are discarded by those who use them.
+        for _ in range(self._idle.qsize()):
+            with suppress(queue.Empty):
+                self._idle.get_nowait()
                 self._idle.put(None)
 
-    def _run_batch(self, batch: list[Job]) -> list[Matrix]:
-        reply = self._ask(self._request(batch))
+    def _run_batch(self, batch: list[Job], given_up: threading.Event) -> list[Matrix]:
+        reply = self._ask(self._request(batch), given_up)
         if reply is None:
             # One of the solutions took a helper down with it: find out which, and keep the others' results.
-            return [self._run_piecewise(job) for job in batch]
+            return [self._run_piecewise(job, given_up) for job in batch]
         assert self._isolation
         level = self._isolation.level
         return [
@@ -186,11 +197,11 @@ class LocalSandbox:
             for job, (rows, peaks) in zip(batch, reply, strict=True)
         ]
 
-    def _run_piecewise(self, job: Job) -> Matrix:
+    def _run_piecewise(self, job: Job, given_up: threading.Event) -> Matrix:
         """Run every solution of a job in a request of its own."""
         rows: list[tuple[Cell, ...]] = []
         for solution in job.solutions:
-            reply = self._ask(self._request([replace(job, solutions=(solution,))]))
+            reply = self._ask(self._request([replace(job, solutions=(solution,))]), given_up)
             lost = [("crashed", "SandboxDied", "", 0, True)] * len(job.checks)
             rows.append(_cells(reply[0][0][0], reply[0][1][0]) if reply else _cells(lost, 0))
         assert self._isolation
@@ -222,9 +233,15 @@ class LocalSandbox:
             self._fork_per_test,
         )
 
-    def _ask(self, request: Any) -> Any:
-        """Return a worker's reply; None where workers died of the request repeatedly."""
+    def _ask(self, request: Any, given_up: threading.Event) -> Any:
+        """Return a worker's reply; None where workers died of the request repeatedly.
+
+        Raises:
+            CancelledError: the caller has given up meanwhile, which is what killed the worker.
+        """
         for _ in range(_ATTEMPTS):
+            if given_up.is_set():
+                raise CancelledError
             worker = self._take()
             try:
                 reply = worker.ask(request)
