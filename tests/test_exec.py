@@ -105,6 +105,22 @@ def test_written_solutions_against_written_tests(codet: list[Path], tmp_path: Pa
     assert sum(matrix.passed.size for matrix in read_matrices(out)) == len(rows)
 
 
+def test_a_second_command_with_a_cache_executes_nothing(codet: list[Path], tmp_path: Path) -> None:
+    options = [
+        *codet,
+        "--cpu-seconds",
+        "0.2",
+        "--json",
+        f"resources.execution_cache={tmp_path / 'cells.sqlite'}",
+    ]
+    first, second = (json.loads(execute(*options, "-o", tmp_path / name).stdout) for name in ("1", "2"))
+    cells = first["cells"]
+    assert first["counters"] == {"cells_from_cache": 0, "cells_executed": cells}
+    assert second["counters"] == {"cells_from_cache": cells, "cells_executed": 0}
+    assert first["sandbox"] == second["sandbox"]
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
 def test_the_limits_are_those_of_the_command(tmp_path: Path) -> None:
     work = "def f(n):\n    x = 0\n    while n:\n        n -= 1\n        x += n\n    return x >= 0"
     solutions = write(

@@ -25,6 +25,8 @@ class ExecutionSummary:
     cells: int
     outcomes: dict[str, int]
     """Cells by outcome, the most frequent first."""
+    counters: dict[str, float]
+    """Cells from the execution cache and cells executed, where ``resources.execution_cache`` is set."""
     idle_tasks: int
     """Tasks that have tests and no solution: they were left out."""
     isolation_level: int
@@ -65,6 +67,7 @@ def execute(config: Config, solutions: Path, tests: Path, output: Path, voice: V
             solutions=workload.solutions,
             cells=sum(outcomes.values()),
             outcomes=outcomes,
+            counters=services.sandbox_counters,
             idle_tasks=len(workload.idle_tasks),
             isolation_level=isolation.level,
             layers=isolation.layers,
@@ -91,6 +94,8 @@ def print_summary(summary: ExecutionSummary) -> None:
     for outcome, count in summary.outcomes.items():
         table.add_row(outcome, f"{count:,}", f"{100 * count / summary.cells:.1f}%")
     console.print(table)
+    for name, amount in summary.counters.items():
+        console.print(f"{name.replace('_', ' ')}: {amount:,.0f}")
     if summary.idle_tasks:
         console.print(
             f"{summary.idle_tasks:,} tasks have tests and no solution and were left out", soft_wrap=True

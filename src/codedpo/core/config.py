@@ -246,6 +246,8 @@ class ResourcesConfig(Section):
 
     workers: int = Field(default=0, ge=0)
     """Sandbox workers; 0: one a core."""
+    execution_cache: str = ""
+    """SQLite file that remembers what a program did on a test, for all runs that name it; empty: none."""
     data_folder: str = ""
     """Folder of benchmark data, looked at before PyPI; empty: the variable ``CODEDPO_DATA_DIR``."""
     engine_cache_gb: Positive = 4

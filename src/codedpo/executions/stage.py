@@ -67,7 +67,7 @@ def _run_part(
             code_indices.append({code: index for index, code in enumerate(codes)})
             jobs.append(job_of(task.task_id, list(codes), tests[task.task_id], limits))
     rows: list[Execution] = []
-    for matrix, code_index in zip(context.sandbox.run(jobs), code_indices, strict=True):
+    for matrix, code_index in zip(context.execute(jobs), code_indices, strict=True):
         rows.extend(rows_of(matrix, solutions[matrix.job_id], code_index, tests[matrix.job_id]))
         part.count("programs_run", len(code_index))
     for outcome in Outcome:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from codedpo.core.config import SandboxConfig
 
 
+HELPER_DIED = "SandboxDied"
+"""The error type of cells of a solution with which the sandbox's helper processes died repeatedly."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one solution may use. Every limit is enforced outside the solution's own process."""

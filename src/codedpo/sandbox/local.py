@@ -15,7 +15,7 @@ from typing import Any
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox import launchers, oracle
-from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
+from codedpo.sandbox.base import HELPER_DIED, Cell, Isolation, Job, Matrix, TimingJob, TimingResult
 from codedpo.sandbox.judge import CellRow
 from codedpo.sandbox.worker import Worker, start
 
@@ -202,7 +202,7 @@ class LocalSandbox:
         rows: list[tuple[Cell, ...]] = []
         for solution in job.solutions:
             reply = self._ask(self._request([replace(job, solutions=(solution,))]), given_up)
-            lost = [("crashed", "SandboxDied", "", 0, True)] * len(job.checks)
+            lost = [("crashed", HELPER_DIED, "", 0, True)] * len(job.checks)
             rows.append(_cells(reply[0][0][0], reply[0][1][0]) if reply else _cells(lost, 0))
         assert self._isolation
         return Matrix(job.job_id, tuple(rows), self._isolation.level)
