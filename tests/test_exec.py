@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +149,56 @@ def test_the_limits_are_those_of_the_command(tmp_path: Path) -> None:
     assert outcomes("sandbox.cpu_seconds=0.02", "sandbox.memory_mib=64") == ["timeout", "memory"]
 
 
+def test_the_audit_finds_verdicts_that_depend_on_their_order(tmp_path: Path) -> None:
+    """A published HumanEval head with bodies that remember what they were asked before."""
+    head = "def add(x, y, seen=[]):\n"
+    rows = [
+        {"task_id": "HumanEval/53", "solution_id": "pure", "code": head + "    return x + y"},
+        {
+            "task_id": "HumanEval/53",
+            "solution_id": "remembers",
+            "code": head + "    seen.append(x)\n    return x + y if len(seen) < 3 else 0",
+        },
+    ]
+    solutions = write(tmp_path / "s.jsonl", rows)
+    calls = [(0, 1), (1, 0), (2, 3), (5, 7)]
+    tests = write(
+        tmp_path / "t.jsonl",
+        [{"task_id": "HumanEval/53", "code": f"assert add({x}, {y}) == {x + y}"} for x, y in calls],
+    )
+    done = execute(solutions, tests, "-o", tmp_path / "m", "--audit", 5, "--json")
+    audit = json.loads(done.stdout)["audit"]
+    assert (audit["solutions"], audit["cells"]) == (2, 8)
+    found = [(one["solution_id"], one["test_id"], one["fresh"][:6]) for one in audit["findings"]]
+    assert found == [("remembers", f"HumanEval/53/a0{n}", "passed") for n in (2, 3)]
+    text = execute(solutions, tests, "-o", tmp_path / "m", "--audit", 2, "-q").stdout
+    assert "audit: 2 solutions again, a process a test: 2 of 8 cells depend on what ran before" in text
+    assert "remembers on HumanEval/53/a02: failed" in text
+    one = json.loads(execute(solutions, tests, "-o", tmp_path / "m", "--audit", 1, "--json").stdout)["audit"]
+    assert (one["solutions"], one["cells"]) == (1, 4)
+    assert json.loads(execute(solutions, tests, "-o", tmp_path / "m", "--json").stdout)["audit"] is None
+
+
+def test_real_samples_do_not_depend_on_their_order(codet: list[Path], tmp_path: Path) -> None:
+    done = execute(*codet, "-o", tmp_path / "m", "--cpu-seconds", "0.5", "--audit", 6, "--json")
+    audit = json.loads(done.stdout)["audit"]
+    assert audit["solutions"] == 6
+    assert audit["cells"] > 50
+    assert audit["findings"] == []
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap: install the package bubblewrap")
+def test_the_launcher_is_chosen_on_the_command_line(codet: list[Path], tmp_path: Path) -> None:
+    options = ["--cpu-seconds", "0.5", "--json"]
+    execute(*codet, "-o", tmp_path / "1", *options)
+    wrapped = execute(*codet, "-o", tmp_path / "2", *options, "sandbox.launcher.kind=bubblewrap")
+    if wrapped.returncode == 4:
+        pytest.skip(f"bubblewrap does not start on this kernel: {wrapped.stderr}")
+    assert json.loads(wrapped.stdout)["sandbox"].startswith("bubblewrap")
+    rows = [read_rows([tmp_path / name], Execution) for name in ("1", "2")]
+    assert [row.outcome for row in rows[0]] == [row.outcome for row in rows[1]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -159,6 +210,7 @@ def test_the_limits_are_those_of_the_command(tmp_path: Path) -> None:
         (("good.jsonl", "--cpu-seconds", "0"), 2, "the command line: sandbox.cpu_seconds is 0"),
         (("good.jsonl", "sandbox.memory=1"), 2, "there is no option sandbox.memory"),
         (("good.jsonl", "sandbox.kind=plane"), 2, "there is no sandbox of kind plane"),
+        (("good.jsonl", "sandbox.launcher.kind=ssh"), 2, "the launcher ssh needs host"),
     ],
 )
 def test_bad_input_is_one_sentence(

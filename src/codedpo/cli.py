@@ -142,6 +142,9 @@ def exec_command(
         int | None, typer.Option(help="Refuse weaker isolation: sandbox.minimum_level.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Tasks at once: resources.workers.")] = None,
+    audit: Annotated[
+        int, typer.Option(min=0, help="Run so many solutions again, a process a test: does the order matter?")
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the summary only.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -158,7 +161,7 @@ def exec_command(
     }
     given = [f"{key}={value}" for key, value in short.items() if value is not None]
     config = config_of({"name": "exec"}, [*(overrides or []), *given])
-    summary = execute(config, solutions, tests, output, Voice(quiet=quiet))
+    summary = execute(config, solutions, tests, output, Voice(quiet=quiet), audit)
     _print_json(summary.as_dict()) if as_json else print_summary(summary)
 
 

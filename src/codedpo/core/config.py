@@ -130,6 +130,26 @@ class CandidatesConfig(Section):
     largest_reject_share: Share = 0.9
 
 
+class LauncherConfig(Section):
+    """A command in front of the interpreter that runs model-written code, to put it elsewhere."""
+
+    kind: Literal["none", "bubblewrap", "docker", "ssh"] = "none"
+    python: str = ""
+    """The interpreter on the other side; empty: the launcher's usual one."""
+    image: str = "python:3.11-slim"
+    """Docker only."""
+    host: str = ""
+    """ssh only: a Linux machine that lets this one in without a question."""
+    options: tuple[str, ...] = ()
+    """Further arguments of the launcher's own program."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "LauncherConfig":
+        if self.kind == "ssh" and not self.host:
+            raise ValueError("the launcher ssh needs host")
+        return self
+
+
 class SandboxConfig(Section):
     """How model-written code is isolated and limited."""
 
@@ -140,6 +160,9 @@ class SandboxConfig(Section):
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2
+    child_per: Literal["group", "solution", "test"] = "group"
+    """``group``: solutions that cannot disturb each other share a process; ``test``: audit mode, no order matters."""
+    launcher: LauncherConfig = LauncherConfig()
 
 
 class RankingsConfig(Section):

@@ -40,6 +40,12 @@ _SOLUTIONS_OF_A_BATCH = 64
 """More make no fork cheaper, but results come later and memory that a solution keeps adds up."""
 
 
+def usable_processors() -> int:
+    """Return how many processors this process may use; systems that cannot say so have them all."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 class LocalSandbox:
     """Runs programs on this machine in locked children of isolated zygotes.
 
@@ -70,7 +76,7 @@ class LocalSandbox:
         launcher: launchers.Launcher | None = None,
         layers: Iterable[str] = ALL_LAYERS,
     ) -> None:
-        self._count = workers or len(os.sched_getaffinity(0))
+        self._count = workers or usable_processors()
         self._minimum_level = 0 if allow_weak else minimum_level
         self._preload = list(preload)
         self._grouped = grouped
@@ -78,6 +84,7 @@ class LocalSandbox:
         self._launcher = launcher
         self._layers = list(layers)
         self._isolation: Isolation | None = None
+        self._version = ""
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._started: set[Worker] = set()
@@ -87,7 +94,13 @@ class LocalSandbox:
     @classmethod
     def from_config(cls, section: Any, resources: Any) -> "LocalSandbox":
         """Make the sandbox that ``sandbox:`` and ``resources:`` of a config describe."""
-        return cls(resources.workers or None, section.minimum_level)
+        return cls(
+            resources.workers or None,
+            section.minimum_level,
+            grouped=section.child_per == "group",
+            fork_per_test=section.child_per == "test",
+            launcher=launchers.from_config(section.launcher),
+        )
 
     def __enter__(self) -> "LocalSandbox":
         return self
@@ -101,8 +114,11 @@ class LocalSandbox:
     def identity(self) -> str:
         """Names the backend, the interpreter, the preloaded modules and the way children are shared."""
         shared = "test" if self._fork_per_test else "group" if self._grouped else "solution"
-        place = f"{self._launcher.name} ({self._launcher.python})" if self._launcher else "local"
-        return f"{place} python {sys.version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
+        place, version = "local", sys.version
+        if self._launcher:
+            self.probe()  # Only the other side knows its interpreter.
+            place, version = f"{self._launcher.name} ({self._launcher.python})", self._version
+        return f"{place} python {version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
 
     def probe(self) -> Isolation:
         """Start a worker if none runs, and return what its attempts at breaking out found."""
@@ -289,6 +305,7 @@ class LocalSandbox:
         absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
         with self._lock:
             self._isolation = Isolation(level, tuple(ready["layers"]), problems + absent)
+            self._version = ready["version"]
             self._started.add(worker)
         return worker
 
