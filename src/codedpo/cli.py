@@ -122,6 +122,50 @@ def trace_command(
     _print_json(trace) if as_json else print_trace(trace)
 
 
+@app.command("exec")
+def exec_command(
+    solutions: Annotated[
+        Path, typer.Argument(help="JSONL, also gzipped: task_id and code, or solution.", metavar="SOLUTIONS")
+    ],
+    tests: Annotated[
+        Path,
+        typer.Argument(help="JSONL: task_id and code, or call and expected, or stdin.", metavar="TESTS"),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The Parquet file to write, one row a cell.")
+    ],
+    overrides: Overrides = None,
+    cpu_seconds: Annotated[
+        float | None, typer.Option(help="CPU seconds of one test: sandbox.cpu_seconds.")
+    ] = None,
+    memory_mib: Annotated[int | None, typer.Option(help="Memory of one test: sandbox.memory_mib.")] = None,
+    minimum_level: Annotated[
+        int | None, typer.Option(help="Refuse weaker isolation: sandbox.minimum_level.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Tasks at once: resources.workers.")] = None,
+    audit: Annotated[
+        int, typer.Option(min=0, help="Run so many solutions again, a process a test: does the order matter?")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the summary only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run solutions against tests, isolated, and write the pass matrix."""
+    from codedpo.core.config import config_of
+    from codedpo.core.progress import Voice
+    from codedpo.execute import execute, print_summary
+
+    short = {
+        "sandbox.cpu_seconds": cpu_seconds,
+        "sandbox.memory_mib": memory_mib,
+        "sandbox.minimum_level": minimum_level,
+        "resources.workers": workers,
+    }
+    given = [f"{key}={value}" for key, value in short.items() if value is not None]
+    config = config_of({"name": "exec"}, [*(overrides or []), *given])
+    summary = execute(config, solutions, tests, output, Voice(quiet=quiet), audit)
+    _print_json(summary.as_dict()) if as_json else print_summary(summary)
+
+
 @app.command("check")
 def check_command(
     config: Annotated[
@@ -156,9 +200,10 @@ def main() -> None:
     except CodedpoError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("interrupted; the same command goes on from here.", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == ExitCode.INTERRUPTED:
+            typer.secho("interrupted; the same command goes on from what is stored.", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from codedpo.core.records import Reject
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_columns, read_rows
 from codedpo.llm.base import Reply, Request
-from codedpo.sandbox.base import Sandbox
+from codedpo.sandbox.base import Job, Matrix, Sandbox
 from codedpo.services import Services
 
 Row = TypeVar("Row")
@@ -134,6 +134,15 @@ class StageContext:
         if self._open_part is not None:
             for name, value in generator.counters.items():
                 self._open_part.count(name, value - before.get(name, 0))
+
+    def execute(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
+        """Run jobs in the sandbox, in order; cells from the execution cache are counted, where there is one."""
+        sandbox = self.sandbox
+        before = self.services.sandbox_counters
+        yield from sandbox.run(jobs)
+        if self._open_part is not None:
+            for name, value in self.services.sandbox_counters.items():
+                self._open_part.count(name, value - before[name])
 
     def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
         """Show progress of steps inside a part."""

@@ -13,6 +13,7 @@ from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import Sandbox
+from codedpo.sandbox.cache import CachedSandbox
 
 GENERATORS = {
     "local": "codedpo.llm.local:OpenVinoGenerator",
@@ -90,7 +91,13 @@ class Services:
         section = self.config.sandbox
         kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
         sandbox: Sandbox = kind.from_config(section, self.config.resources)
-        return sandbox
+        path = self.config.resources.execution_cache
+        return CachedSandbox(sandbox, Path(path)) if path else sandbox
+
+    @property
+    def sandbox_counters(self) -> dict[str, float]:
+        """What the sandbox has counted so far: cells from the execution cache, where there is one."""
+        return dict(getattr(self.__dict__.get("sandbox"), "counters", {}))
 
     def close(self) -> None:
         """Close what was built."""

@@ -58,15 +58,15 @@ SEEN_BY = {
     "candidates.largest_reject_share": (
         "candidates/test_stage.py::test_less_than_the_largest_share_of_useless_replies_may_stop_the_stage"
     ),
-    "sandbox.kind": "executions/test_stage.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
-    "sandbox.path": "executions/test_stage.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
+    "sandbox.kind": "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
+    "sandbox.path": "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
     "sandbox.minimum_level": (
-        "executions/test_stage.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
+        "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
     ),
-    "sandbox.cpu_seconds": "executions/test_stage.py::test_a_limit_of_the_config_is_felt",
-    "sandbox.memory_mib": "executions/test_stage.py::test_a_limit_of_the_config_is_felt",
+    "sandbox.cpu_seconds": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
+    "sandbox.memory_mib": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
     "sandbox.timeouts_per_solution": (
-        "executions/test_stage.py::test_after_so_many_time_outs_the_rest_is_not_run"
+        "executions/test_limits.py::test_after_so_many_time_outs_the_rest_is_not_run"
     ),
     "rankings.strategy": "rankings/test_stage.py::test_options_reach_the_strategy_and_name_it",
     "rankings.compare": "rankings/test_stage.py::test_options_reach_the_strategy_and_name_it",
@@ -118,7 +118,7 @@ SEEN_BY = {
     "evaluation.max_tokens": "evaluation/test_stage.py::test_several_samples_and_their_temperature_reach_the_model",
     "evaluation.engine": "evaluation/test_stage.py::test_the_engine_is_the_configured_kind",
     "report.tasks": "report/test_stage.py::test_only_so_many_tasks_are_browsable",
-    "resources.workers": "executions/test_stage.py::test_so_many_workers_are_started",
+    "resources.workers": "executions/test_limits.py::test_so_many_workers_are_started",
     "resources.data_folder": "benchmarks/test_data.py::test_the_data_folder_of_the_config_is_looked_at",
     "resources.engine_cache_gb": (
         "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine"

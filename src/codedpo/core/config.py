@@ -149,6 +149,26 @@ class CandidatesConfig(Section):
     largest_reject_share: Share = 0.9
 
 
+class LauncherConfig(Section):
+    """A command in front of the interpreter that runs model-written code, to put it elsewhere."""
+
+    kind: Literal["none", "bubblewrap", "docker", "ssh"] = "none"
+    python: str = ""
+    """The interpreter on the other side; empty: the launcher's usual one."""
+    image: str = "python:3.11-slim"
+    """Docker only."""
+    host: str = ""
+    """ssh only: a Linux machine that lets this one in without a question."""
+    options: tuple[str, ...] = ()
+    """Further arguments of the launcher's own program."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "LauncherConfig":
+        if self.kind == "ssh" and not self.host:
+            raise ValueError("the launcher ssh needs host")
+        return self
+
+
 class SandboxConfig(Section):
     """How model-written code is isolated and limited."""
 
@@ -159,6 +179,9 @@ class SandboxConfig(Section):
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2
+    child_per: Literal["group", "solution", "test"] = "group"
+    """``group``: solutions that cannot disturb each other share a process; ``test``: audit mode, no order matters."""
+    launcher: LauncherConfig = LauncherConfig()
 
     @model_validator(mode="after")
     def _complete(self) -> "SandboxConfig":
@@ -270,6 +293,8 @@ class ResourcesConfig(Section):
 
     workers: int = Field(default=0, ge=0)
     """Sandbox workers; 0: one a core."""
+    execution_cache: str = ""
+    """SQLite file that remembers what a program did on a test, for all runs that name it; empty: none."""
     data_folder: str = ""
     """Folder of benchmark data, looked at before PyPI; empty: the variable ``CODEDPO_DATA_DIR``."""
     engine_cache_gb: Positive = 4
@@ -397,16 +422,27 @@ def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -
         raise ConfigError(
             f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml."
         )
+    values.setdefault("name", path.stem)
+    return config_of(values, overrides, str(path))
+
+
+def config_of(
+    values: dict[str, Any], overrides: tuple[str, ...] | list[str] = (), place: str = "the command line"
+) -> Config:
+    """Apply ``section.key=value`` overrides to values, which must give a ``name``, and check everything.
+
+    Raises:
+        ConfigError: a key or value is not allowed; ``place`` says where they come from.
+    """
     for override in overrides:
         _with_override(values, override)
-    values.setdefault("name", path.stem)
     try:
         plain = json.dumps(values)
     except TypeError as error:
         raise ConfigError(
-            f"{path}: a value is not a number, text, list or section ({error}); quote it."
+            f"{place}: a value is not a number, text, list or section ({error}); quote it."
         ) from error
     try:
         return Config.model_validate_json(plain)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, str(path))) from error
+        raise ConfigError(_sentence(error, place)) from error

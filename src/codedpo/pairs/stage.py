@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedpo.context import StageContext
-from codedpo.core.config import PairsConfig, SandboxConfig
+from codedpo.core.config import PairsConfig
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.matrix import matrices
 from codedpo.core.records import (
@@ -49,7 +49,7 @@ def run(context: StageContext) -> None:
         section.validation_share,
         context.config.seed,
     )
-    limits = limits_of(context.config.sandbox)
+    limits = Limits.from_config(context.config.sandbox)
     for part in context.parts(tasks):
         results: list[Pair | Reject] = []
         timings: list[Timing] = []
@@ -110,11 +110,6 @@ def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] |
         one if isinstance(one, str) or number in kept else "below_share_kept"
         for number, one in enumerate(found)
     ]
-
-
-def limits_of(section: SandboxConfig) -> Limits:
-    """Time under the limits that the solutions were tested with."""
-    return Limits(cpu_seconds=section.cpu_seconds, memory_mib=section.memory_mib)
 
 
 def validation_tasks(task_ids: list[str], certain: list[str], share: float, seed: int) -> set[str]:
