@@ -63,6 +63,12 @@ SEEN_BY = {
     "sandbox.minimum_level": (
         "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
     ),
+    "sandbox.child_per": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
+    "sandbox.launcher.kind": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.python": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.image": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.host": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.options": "sandbox/test_launchers.py::test_the_further_options_reach_the_launcher",
     "sandbox.cpu_seconds": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
     "sandbox.memory_mib": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
     "sandbox.timeouts_per_solution": (
@@ -119,6 +125,9 @@ SEEN_BY = {
     "evaluation.engine": "evaluation/test_stage.py::test_the_engine_is_the_configured_kind",
     "report.tasks": "report/test_stage.py::test_only_so_many_tasks_are_browsable",
     "resources.workers": "executions/test_limits.py::test_so_many_workers_are_started",
+    "resources.execution_cache": (
+        "executions/test_stage.py::test_a_second_run_executes_nothing_and_no_identity_changes"
+    ),
     "resources.data_folder": "benchmarks/test_data.py::test_the_data_folder_of_the_config_is_looked_at",
     "resources.engine_cache_gb": (
         "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine"
@@ -140,6 +149,14 @@ FLAGS_SEEN_BY = {
     "show --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "trace --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "check --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
+    "exec --output": "test_exec.py::test_written_solutions_against_written_tests",
+    "exec --cpu-seconds": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --memory-mib": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --minimum-level": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --workers": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --audit": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
+    "exec --quiet": "test_exec.py::test_written_solutions_against_written_tests",
+    "exec --json": "test_exec.py::test_written_solutions_against_written_tests",
     "list --json": "test_cli.py::test_list_names_every_extension_point",
 }
 
