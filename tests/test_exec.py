@@ -13,7 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from codedpo.cli import app
+from codedpo.core import progress
 from codedpo.core.records import Execution
 from codedpo.core.tables import read_rows
 from codedpo.rankings.files import read_matrices
@@ -147,6 +150,29 @@ def test_the_limits_are_those_of_the_command(tmp_path: Path) -> None:
     assert outcomes("--cpu-seconds", 5, "--memory-mib", 1024) == ["passed", "passed"]
     assert outcomes("--cpu-seconds", 0.02, "--memory-mib", 64) == ["timeout", "memory"]
     assert outcomes("sandbox.cpu_seconds=0.02", "sandbox.memory_mib=64") == ["timeout", "memory"]
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [(("--minimum-level", 4), "sandbox.minimum_level is 4"), (("--workers", -1), "resources.workers is -1")],
+)
+def test_short_options_are_those_of_the_config(
+    codet: list[Path], tmp_path: Path, option: tuple[str, int], sentence: str
+) -> None:
+    done = execute(*codet, "-o", tmp_path / "m.parquet", *option)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_said_unless_it_is_quiet(
+    quiet: bool, codet: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    arguments = ["exec", *map(str, codet), "-o", str(tmp_path / "m.parquet")]
+    done = CliRunner().invoke(app, [*arguments, *(["--quiet"] if quiet else [])])
+    assert done.exit_code == 0
+    assert ("solutions: " in done.stderr) != quiet
 
 
 def test_the_audit_finds_verdicts_that_depend_on_their_order(tmp_path: Path) -> None:

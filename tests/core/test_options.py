@@ -152,10 +152,10 @@ FLAGS_SEEN_BY = {
     "exec --output": "test_exec.py::test_written_solutions_against_written_tests",
     "exec --cpu-seconds": "test_exec.py::test_the_limits_are_those_of_the_command",
     "exec --memory-mib": "test_exec.py::test_the_limits_are_those_of_the_command",
-    "exec --minimum-level": "test_exec.py::test_the_limits_are_those_of_the_command",
-    "exec --workers": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --minimum-level": "test_exec.py::test_short_options_are_those_of_the_config",
+    "exec --workers": "test_exec.py::test_short_options_are_those_of_the_config",
     "exec --audit": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
-    "exec --quiet": "test_exec.py::test_written_solutions_against_written_tests",
+    "exec --quiet": "test_exec.py::test_progress_is_said_unless_it_is_quiet",
     "exec --json": "test_exec.py::test_written_solutions_against_written_tests",
     "list --json": "test_cli.py::test_list_names_every_extension_point",
 }
