@@ -121,6 +121,32 @@ def trace_command(
     _print_json(trace) if as_json else print_trace(trace)
 
 
+@app.command("rank")
+def rank_command(
+    matrix: Annotated[
+        Path,
+        typer.Argument(
+            help="Your own pass matrix: .npz, .parquet, .jsonl, or a folder of Parquet parts.",
+            metavar="MATRIX",
+        ),
+    ],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Options of the strategy.", metavar="[NAME=VALUE]...")
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(help="A kind of `codedpo list`, or package.module:function.", metavar="KIND"),
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="Write the scores to this Parquet file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the solutions of a pass matrix that you bring."""
+    from codedpo.rankings.ranked import print_ranked, rank_matrix
+
+    ranked = rank_matrix(matrix, strategy, options or [], output)
+    _print_json(ranked.as_dict()) if as_json else print_ranked(ranked)
+
+
 @app.command("check")
 def check_command(
     config: Annotated[
