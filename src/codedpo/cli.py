@@ -147,6 +147,20 @@ def rank_command(
     _print_json(ranked.as_dict()) if as_json else print_ranked(ranked)
 
 
+@app.command("push")
+def push_command(
+    run: RunFolder,
+    repo: Annotated[str, typer.Argument(help="A dataset repository of the Hub: owner/name.", metavar="REPO")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload the exported pairs of a run to the Hugging Face Hub."""
+    from codedpo.pairs.push import push
+
+    address = push(run, repo, private=not public)
+    _print_json({"dataset": address}) if as_json else typer.echo(address)
+
+
 @app.command("check")
 def check_command(
     config: Annotated[

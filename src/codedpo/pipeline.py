@@ -70,9 +70,9 @@ STAGES = (
     ),
     Stage(
         "pairs",
-        1,
+        2,
         ("pairs", "sandbox"),
-        (Text, Solution, Test, Execution, SolutionScore),
+        (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
         (Pair, Timing),
         ("sandbox",),
     ),

@@ -12,8 +12,10 @@ from codedpo.core.records import (
     Outcome,
     Pair,
     Reject,
+    Seed,
     Solution,
     SolutionScore,
+    Task,
     Test,
     Text,
     TextKind,
@@ -21,7 +23,8 @@ from codedpo.core.records import (
 )
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
-from codedpo.pairs.stage import run, user_message, validation_tasks
+from codedpo.pairs.inputs import user_message
+from codedpo.pairs.stage import run, validation_tasks
 
 CORRECTNESS = PairsConfig(kinds=("correctness",))
 # each solution's passes on two tests, and its rank
@@ -36,6 +39,9 @@ SURENESS = {"t000001": 0.6, "t000002": 0.9, "t000003": 0.9, "t000004": 0.9}
 
 def rows_of(task_id, solutions):
     prompt = json.dumps([{"role": "user", "content": f"Solve {task_id}."}])
+    number = task_id.lstrip("t0")
+    yield Seed(f"s{number}", "f", "", "boltons==25.0.0" if number < "4" else "mine", "f.py", "mit", 1, 2, "")
+    yield Task(task_id, f"s{number}", [], f"Solve {task_id}.", "def f(x):", "f")
     for number, (passes, rank) in enumerate(solutions):
         solution_id = f"{task_id}/s{number:02d}"
         yield Text(f"{solution_id}/x", TextKind.SOLUTION.value, task_id, number, prompt, "", "stop", 1, 1)
@@ -62,10 +68,19 @@ def rows_of(task_id, solutions):
         yield Test(f"{task_id}/a{test:02d}", task_id, "x", f"assert f({test}) == 1", f"f({test})", "1")
 
 
+def stage_of(folder, name):
+    """Return the folder of a finished stage before, which dropped rows because they repeat a benchmark."""
+    stage = StageFolder(folder / name).open({"stage": name})
+    drops = [Reject("f", "same_code", "humaneval HumanEval/1")] * (3 if name == "seeds" else 0)
+    stage.write_part(0, {}, [*drops, Reject("g", "no_docstring", "")])
+    stage.finish()
+    return stage.path
+
+
 def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
     rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
     inputs = {}
-    for row_type in (Text, Solution, SolutionScore, Execution, Test):
+    for row_type in (Seed, Task, Text, Solution, SolutionScore, Execution, Test):
         inputs[row_type] = [folder / f"{row_type.__name__}.parquet"]
         write_rows(inputs[row_type][0], row_type, [row for row in rows if isinstance(row, row_type)])
     return StageContext(
@@ -78,7 +93,7 @@ def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
         ),
         folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
         inputs=inputs,
-        stage_folders={},
+        stage_folders={name: stage_of(folder, name) for name in ("seeds", "tasks")},
         services=None,
         voice=Voice(quiet=True),
     )
@@ -108,6 +123,21 @@ def test_exports_are_written_and_split_by_task(tmp_path):
     for split in ("train", "validation"):
         (line,) = (context.folder.path / "export" / "preferences" / f"{split}.jsonl").read_text().splitlines()
         assert json.loads(line)["split"] == split
+
+
+def test_the_card_counts_kinds_licences_sources_and_decontamination(tmp_path):
+    context = context_of(tmp_path, CORRECTNESS)
+    run(context)
+    card = (context.folder.path / "export" / "README.md").read_text()
+    assert "| correctness | 1 | 1 |" in card
+    assert "| mit | 2 | 2 |" in card
+    assert "| boltons==25.0.0 | mit | 1 | 1 |" in card
+    assert "| mine | mit | 1 | 1 |" in card
+    assert "2 functions of 4 drawn led to a pair" in card
+    assert "Against humaneval: 3 seeds and tasks" in card
+    assert "| seeds | same_code | 3 |" in card
+    assert "no_docstring" not in card
+    assert "least_margin: 0.0" in card
 
 
 def test_margin_and_validation_share_have_their_effect(tmp_path):

@@ -1,35 +1,28 @@
 """Make the preference pairs of every task, and export them for trainers."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codedpo.context import StageContext
 from codedpo.core.config import PairsConfig, SandboxConfig
-from codedpo.core.errors import ConfigError, DataError
-from codedpo.core.matrix import matrices
+from codedpo.core.errors import ConfigError
 from codedpo.core.records import (
-    Execution,
     Pair,
     PairKind,
     Reject,
-    Solution,
-    SolutionScore,
     Test,
-    Text,
-    TextKind,
     Timing,
 )
 from codedpo.core.rng import seed_for
 from codedpo.core.stage import write_json
-from codedpo.core.tables import read_rows
+from codedpo.core.tables import read_rows, write_atomically
+from codedpo.pairs.card import dataset_card
 from codedpo.pairs.correctness import Choice, Rule, correctness_choices
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
+from codedpo.pairs.inputs import column, provenance, scored_tasks
 from codedpo.pairs.measure import measure
 from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
@@ -40,8 +33,8 @@ from codedpo.sandbox.timing import compare
 def run(context: StageContext) -> None:
     """Make correctness and efficiency pairs, split them by task, and write every export."""
     section = context.config.pairs
-    calls = _column(context, Test, "test_id", "call")
-    tasks = list(_scored(context, calls))
+    calls = column(context, Test, "test_id", "call")
+    tasks = list(scored_tasks(context, calls))
     choices = dict(zip([task.task_id for task in tasks], choose(tasks, section), strict=True))
     validation = validation_tasks(
         list(choices),
@@ -73,7 +66,9 @@ def run(context: StageContext) -> None:
         rejects = [result for result in results if isinstance(result, Reject)]
         part.write({Pair: pairs, Timing: timings}, rejects)
     pairs = read_rows(context.folder.parts_of(Pair), Pair)
-    write_exports(pairs, context.folder.path / "export")
+    export = context.folder.path / "export"
+    rows = write_exports(pairs, export)
+    write_atomically(export / "README.md", dataset_card(pairs, rows, provenance(context)).encode())
     found = preflight(pairs)
     write_json(context.folder.path / "preflight.json", asdict(found))
     for line in found.lines() if found.is_blocking else ():
@@ -192,49 +187,3 @@ def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, number: int 
 
 def _reject(task: Scored, kind: PairKind, reason: str) -> Reject:
     return Reject(f"{task.task_id}/{kind.value}", reason, "")
-
-
-def _column(context: StageContext, row_type: type[Any], key: str, value: str) -> dict[str, str]:
-    table = context.columns(row_type)
-    return dict(zip(table.column(key).to_pylist(), table.column(value).to_pylist(), strict=True))
-
-
-def _scored(context: StageContext, calls: Mapping[str, str]) -> Iterator[Scored]:
-    """Join matrix, scores of the pair-making strategy, code and prompt of every task that was executed."""
-    solutions = {solution.solution_id: solution for solution in context.read(Solution)}
-    prompts = {
-        text.text_id: text.prompt for text in context.read(Text) if text.kind == TextKind.SOLUTION.value
-    }
-    label = context.config.rankings.strategy.label
-    scores = {row.solution_id: row for row in context.read(SolutionScore) if row.strategy == label}
-    for matrix in matrices(context.columns(Execution), calls):
-        rows = [scores[solution_id] for solution_id in matrix.solution_ids]
-        first = solutions[matrix.solution_ids[0]]
-        yield Scored(
-            matrix=matrix,
-            scores=np.array([row.score for row in rows]),
-            ranks=np.array([row.rank for row in rows]),
-            codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
-            probabilities=_probabilities(rows),
-            prompt=user_message(prompts[first.text_id], first.text_id),
-        )
-
-
-def _probabilities(rows: Sequence[SolutionScore]) -> NDArray[np.float64] | None:
-    known = np.array([row.probability for row in rows])
-    return None if (known < 0).any() else known
-
-
-def user_message(prompt: str, text_id: str) -> str:
-    """Take the user's words out of a stored conversation.
-
-    Raises:
-        DataError: the conversation is not a single user message, which a pair could not carry.
-    """
-    messages = json.loads(prompt)
-    if [message["role"] for message in messages] != ["user"]:
-        raise DataError(
-            f"text {text_id} was asked with {len(messages)} messages, but a pair carries one user message; "
-            "write the candidates' prompt as one user message"
-        )
-    return str(messages[0]["content"])
