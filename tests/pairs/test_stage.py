@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +26,7 @@ from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.pairs.inputs import user_message
 from codedpo.pairs.stage import run, validation_tasks
+from codedpo.sandbox.local import LocalSandbox
 
 CORRECTNESS = PairsConfig(kinds=("correctness",))
 # each solution's passes on two tests, and its rank
@@ -37,15 +39,16 @@ TASKS = {
 SURENESS = {"t000001": 0.6, "t000002": 0.9, "t000003": 0.9, "t000004": 0.9}
 
 
-def rows_of(task_id, solutions):
+def rows_of(task_id, solutions, codes=()):
     prompt = json.dumps([{"role": "user", "content": f"Solve {task_id}."}])
     number = task_id.lstrip("t0")
     yield Seed(f"s{number}", "f", "", "boltons==25.0.0" if number < "4" else "mine", "f.py", "mit", 1, 2, "")
     yield Task(task_id, f"s{number}", [], f"Solve {task_id}.", "def f(x):", "f")
     for number, (passes, rank) in enumerate(solutions):
         solution_id = f"{task_id}/s{number:02d}"
+        code = codes[number] if codes else f"def f(x):\n    return {number}\n"
         yield Text(f"{solution_id}/x", TextKind.SOLUTION.value, task_id, number, prompt, "", "stop", 1, 1)
-        yield Solution(solution_id, task_id, f"{solution_id}/x", f"def f(x):\n    return {number}\n")
+        yield Solution(solution_id, task_id, f"{solution_id}/x", code)
         score = 1.0 if rank == 1 else 0.5 / rank
         yield SolutionScore(task_id, solution_id, "self_validation", score, rank)
         yield SolutionScore(task_id, solution_id, "consensus", score, rank, SURENESS[task_id] * score)
@@ -77,8 +80,8 @@ def stage_of(folder, name):
     return stage.path
 
 
-def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
-    rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
+def context_of(folder, section, tasks=TASKS, strategy="self_validation", codes=(), services=None):
+    rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions, codes)]
     inputs = {}
     for row_type in (Seed, Task, Text, Solution, SolutionScore, Execution, Test):
         inputs[row_type] = [folder / f"{row_type.__name__}.parquet"]
@@ -94,7 +97,7 @@ def context_of(folder, section, tasks=TASKS, strategy="self_validation"):
         folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
         inputs=inputs,
         stage_folders={name: stage_of(folder, name) for name in ("seeds", "tasks")},
-        services=None,
+        services=services,
         voice=Voice(quiet=True),
     )
 
@@ -138,6 +141,33 @@ def test_the_card_counts_kinds_licences_sources_and_decontamination(tmp_path):
     assert "| seeds | same_code | 3 |" in card
     assert "no_docstring" not in card
     assert "least_margin: 0.0" in card
+
+
+SUMS = (
+    "def f(n):\n    return n * (n + 1) // 2\n",
+    "def f(n):\n    total = 0\n    for i in range(n + 1):\n        total += i\n    return total\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "factors"),
+    [({"slow_inputs": 0}, []), ({"slow_input_factor": 16}, [16]), ({"slow_input_ms": 1e-6}, [4])],
+)
+def test_efficiency_pairs_are_timed_on_grown_inputs(tmp_path, options, factors):
+    section = PairsConfig(kinds=("efficiency",), validation_share=0.0, **options)
+    with LocalSandbox(workers=1) as sandbox:
+        tasks = {"t000001": [((1, 1), 1), ((1, 1), 1)]}
+        services = SimpleNamespace(sandbox=sandbox)
+        context = context_of(tmp_path, section, tasks, codes=SUMS, services=services)
+        run(context)
+    timings = read_rows(context.folder.parts_of(Timing), Timing)
+    assert [int(label.rpartition(" x ")[2]) for label in timings[0].inputs if " x " in label] == factors
+    (marker,) = context.folder.part_markers()
+    assert marker["counters"]["timed_on_grown_inputs"] == len(factors)
+    if options.get("slow_input_factor"):
+        (pair,) = pairs_of(context)
+        assert (pair.chosen_solution_id, pair.rejected_solution_id) == ("t000001/s00", "t000001/s01")
+        assert 1.1 < pair.speed_ratio_low <= pair.speed_ratio <= pair.speed_ratio_high
 
 
 def test_margin_and_validation_share_have_their_effect(tmp_path):

@@ -176,6 +176,12 @@ class PairsConfig(Section):
     """Measurements of every comparable solution, interleaved."""
     decisive_repeats: Positive = 15
     """Measurements of the fastest and the slowest alone, from which the pair is decided."""
+    slow_inputs: int = Field(default=3, ge=0)
+    """Time on at most so many inputs grown from those of credible tests; 0, or where none can be grown: on theirs."""
+    slow_input_ms: Annotated[float, Field(gt=0)] = 1.0
+    """Grow an input until the fastest solution takes so many milliseconds of CPU time."""
+    slow_input_factor: Positive = 4096
+    """Largest growth of an input, in steps of 4."""
     validation_share: Share = 0.1
 
 

@@ -26,8 +26,12 @@ from codedpo.pairs.inputs import column, provenance, scored_tasks
 from codedpo.pairs.measure import measure
 from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
+from codedpo.pairs.slow_inputs import GrowthRule
 from codedpo.sandbox.base import Limits
 from codedpo.sandbox.timing import compare
+
+MEASURED = ("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low", "speed_ratio_high")
+"""Columns of a pair that only efficiency pairs fill."""
 
 
 def run(context: StageContext) -> None:
@@ -43,6 +47,7 @@ def run(context: StageContext) -> None:
         context.config.seed,
     )
     limits = limits_of(context.config.sandbox)
+    growth = GrowthRule(section.slow_inputs, section.slow_input_ms, section.slow_input_factor)
     for part in context.parts(tasks):
         results: list[Pair | Reject] = []
         timings: list[Timing] = []
@@ -51,12 +56,19 @@ def run(context: StageContext) -> None:
                 results.extend(correctness_pairs(task, choices[task.task_id]))
             if "efficiency" in section.kinds:
                 timed = measure(
-                    task, calls, context.sandbox, limits, section.timing_repeats, section.decisive_repeats
+                    task,
+                    calls,
+                    context.sandbox,
+                    limits,
+                    section.timing_repeats,
+                    section.decisive_repeats,
+                    growth,
                 )
                 if isinstance(timed, str):
                     results.append(_reject(task, PairKind.EFFICIENCY, timed))
                 else:
                     timings.extend(timed)
+                    part.count("timed_on_grown_inputs", any(row.are_grown for row in timed))
                     results.append(efficiency_pair(task, timed, section.least_speed_ratio))
         pairs = [
             replace(result, split="validation" if result.task_id in validation else "train")
@@ -162,13 +174,12 @@ def efficiency_pair(task: Scored, timed: list[Timing], least_ratio: float) -> Pa
         rejected_cpu_ns=float(np.median(slow.samples_ns)),
         speed_ratio=choice.ratio,
         speed_ratio_low=choice.low,
+        speed_ratio_high=choice.high,
     )
 
 
 def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, number: int = 0, **speeds: float) -> Pair:
-    measured = (
-        dict.fromkeys(("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low"), 0.0) | speeds
-    )
+    measured = dict.fromkeys(MEASURED, 0.0) | speeds
     return Pair(
         pair_id=f"{task.task_id}/{kind.value}/{number}",
         task_id=task.task_id,
