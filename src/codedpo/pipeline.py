@@ -22,6 +22,7 @@ from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.records import (
+    AlternativePair,
     Convergence,
     Execution,
     Metric,
@@ -73,7 +74,7 @@ STAGES = (
         2,
         ("pairs", "sandbox"),
         (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
-        (Pair, Timing),
+        (Pair, AlternativePair, Timing),
         ("sandbox",),
     ),
     Stage("training", 1, ("training",), (Pair,), (TrainingStep,), ("weights",)),
@@ -96,6 +97,7 @@ STAGES = (
             Convergence,
             Timing,
             Pair,
+            AlternativePair,
             TrainingStep,
             Sample,
             Metric,
@@ -103,6 +105,8 @@ STAGES = (
         (),
     ),
 )
+AFTER_DATA = ("training", "evaluation")
+"""Stages that ``data_only`` leaves out."""
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
@@ -356,6 +360,8 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             _record_attempt(config, folder, services)
             for stage in STAGES[: last + 1]:
+                if config.data_only and stage.name in AFTER_DATA:
+                    continue
                 summaries[stage.name] = _run_stage(stage, config, services, voice, summaries)
         finally:
             services.close()

@@ -1,34 +1,17 @@
 """``codedpo rank`` as a person meets it, on the matrices of a run on recorded answers of the embedded model."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.test_cli import codedpo
 
-from codedpo import pipeline
-from codedpo.core.config import load_config
-from codedpo.core.progress import Voice
 from codedpo.core.records import SolutionScore
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("chain")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, data_folder):
-    overrides = [
-        f"runs_folder={tmp_path_factory.mktemp('runs')}",
-        f"model.path={ROOT / 'tests' / 'e2e' / 'answers.jsonl.gz'}",
-        f"seeds.sources=[{{kind: rows, path: {ROOT / 'tests' / 'e2e' / 'seeds.jsonl'}}}]",
-    ]
-    config = load_config(ROOT / "tests" / "e2e" / "chain.yaml", overrides)
-    pipeline.run(config, Voice(quiet=True), until="rankings")
-    return config.run_folder
 
 
 def of_the_run(run, strategy):

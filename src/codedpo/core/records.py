@@ -245,6 +245,18 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class AlternativePair:
+    """A correctness pair that another strategy than the pair-making one would make of the same scores and rules."""
+
+    task_id: str
+    strategy: str
+    chosen_solution_id: str
+    rejected_solution_id: str
+    probability: float
+    """As in ``Pair``."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingStep:
     """One logged step of training or of validation."""
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,25 +40,44 @@ def column(context: StageContext, row_type: type[Any], key: str, value: str) -> 
     return dict(zip(table.column(key).to_pylist(), table.column(value).to_pylist(), strict=True))
 
 
-def scored_tasks(context: StageContext, calls: Mapping[str, str]) -> Iterator[Scored]:
-    """Join matrix, scores of the pair-making strategy, code and prompt of every task that was executed."""
+def scores_by_strategy(context: StageContext) -> dict[str, dict[str, SolutionScore]]:
+    """Read strategy -> solution id -> score, strategies in the order of the config."""
+    found: dict[str, dict[str, SolutionScore]] = {}
+    for row in context.read(SolutionScore):
+        found.setdefault(row.strategy, {})[row.solution_id] = row
+    return found
+
+
+def scored_tasks(
+    context: StageContext, calls: Mapping[str, str], scores: Mapping[str, SolutionScore]
+) -> Iterator[Scored]:
+    """Join matrix, scores of one strategy, code and prompt of every task that was executed."""
     solutions = {solution.solution_id: solution for solution in context.read(Solution)}
     prompts = {
         text.text_id: text.prompt for text in context.read(Text) if text.kind == TextKind.SOLUTION.value
     }
-    label = context.config.rankings.strategy.label
-    scores = {row.solution_id: row for row in context.read(SolutionScore) if row.strategy == label}
     for matrix in matrices(context.columns(Execution), calls):
-        rows = [scores[solution_id] for solution_id in matrix.solution_ids]
         first = solutions[matrix.solution_ids[0]]
-        yield Scored(
+        empty = np.empty(0)
+        task = Scored(
             matrix=matrix,
-            scores=np.array([row.score for row in rows]),
-            ranks=np.array([row.rank for row in rows]),
+            scores=empty,
+            ranks=empty.astype(np.int64),
             codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
-            probabilities=_probabilities(rows),
             prompt=user_message(prompts[first.text_id], first.text_id),
         )
+        yield rescored(task, scores)
+
+
+def rescored(task: Scored, scores: Mapping[str, SolutionScore]) -> Scored:
+    """Return the task with the scores of another strategy."""
+    rows = [scores[solution_id] for solution_id in task.matrix.solution_ids]
+    return replace(
+        task,
+        scores=np.array([row.score for row in rows]),
+        ranks=np.array([row.rank for row in rows]),
+        probabilities=_probabilities(rows),
+    )
 
 
 def _probabilities(rows: Sequence[SolutionScore]) -> NDArray[np.float64] | None:

@@ -9,6 +9,7 @@ from codedpo.context import StageContext
 from codedpo.core.config import PairsConfig, SandboxConfig
 from codedpo.core.errors import ConfigError
 from codedpo.core.records import (
+    AlternativePair,
     Pair,
     PairKind,
     Reject,
@@ -18,11 +19,12 @@ from codedpo.core.records import (
 from codedpo.core.rng import seed_for
 from codedpo.core.stage import write_json
 from codedpo.core.tables import read_rows, write_atomically
+from codedpo.pairs.alternatives import alternative_pairs
 from codedpo.pairs.card import dataset_card
-from codedpo.pairs.correctness import Choice, Rule, correctness_choices
+from codedpo.pairs.correctness import Choice, Rule, correctness_choices, surest
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
-from codedpo.pairs.inputs import column, provenance, scored_tasks
+from codedpo.pairs.inputs import column, provenance, scored_tasks, scores_by_strategy
 from codedpo.pairs.measure import measure
 from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
@@ -38,7 +40,13 @@ def run(context: StageContext) -> None:
     """Make correctness and efficiency pairs, split them by task, and write every export."""
     section = context.config.pairs
     calls = column(context, Test, "test_id", "call")
-    tasks = list(scored_tasks(context, calls))
+    scores = scores_by_strategy(context)
+    tasks = list(scored_tasks(context, calls, scores.pop(context.config.rankings.strategy.label, {})))
+    alternatives = (
+        alternative_pairs(tasks, scores, rule_of(section), section.share_kept)
+        if "correctness" in section.kinds
+        else {}
+    )
     choices = dict(zip([task.task_id for task in tasks], choose(tasks, section), strict=True))
     validation = validation_tasks(
         list(choices),
@@ -76,7 +84,8 @@ def run(context: StageContext) -> None:
             if isinstance(result, Pair)
         ]
         rejects = [result for result in results if isinstance(result, Reject)]
-        part.write({Pair: pairs, Timing: timings}, rejects)
+        others = [row for task in part.items for row in alternatives.get(task.task_id, ())]
+        part.write({Pair: pairs, AlternativePair: others, Timing: timings}, rejects)
     pairs = read_rows(context.folder.parts_of(Pair), Pair)
     export = context.folder.path / "export"
     rows = write_exports(pairs, export)
@@ -99,7 +108,13 @@ def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] |
             "pairs.least_probability and pairs.share_kept need probabilities, which the ranking strategy does not "
             "estimate; set rankings.strategy.kind to consensus, or leave both out."
         )
-    rule = Rule(
+    rule = rule_of(section)
+    return surest([correctness_choices(task, rule) for task in tasks], section.share_kept)
+
+
+def rule_of(section: PairsConfig) -> Rule:
+    """Return the rule of correctness pairs that a config asks for."""
+    return Rule(
         rejected=section.rejected,
         most_pairs=section.pairs_per_task,
         least_margin=section.least_margin,
@@ -107,16 +122,6 @@ def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] |
         least_rejected_score=section.least_rejected_score,
         least_probability=section.least_probability,
     )
-    found = [correctness_choices(task, rule) for task in tasks]
-    if section.share_kept == 1:
-        return found
-    paired = [(number, one[0]) for number, one in enumerate(found) if not isinstance(one, str)]
-    surest = sorted(paired, key=lambda item: -item[1].probability)
-    kept = {number for number, _ in surest[: max(1, round(section.share_kept * len(surest)))]}
-    return [
-        one if isinstance(one, str) or number in kept else "below_share_kept"
-        for number, one in enumerate(found)
-    ]
 
 
 def limits_of(section: SandboxConfig) -> Limits:
