@@ -166,6 +166,46 @@ def exec_command(
     _print_json(summary.as_dict()) if as_json else print_summary(summary)
 
 
+@app.command("rank")
+def rank_command(
+    matrix: Annotated[
+        Path,
+        typer.Argument(
+            help="Your own pass matrix: .npz, .parquet, .jsonl, or a folder of Parquet parts.",
+            metavar="MATRIX",
+        ),
+    ],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Options of the strategy.", metavar="[NAME=VALUE]...")
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(help="A kind of `codedpo list`, or package.module:function.", metavar="KIND"),
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="Write the scores to this Parquet file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the solutions of a pass matrix that you bring."""
+    from codedpo.rankings.ranked import print_ranked, rank_matrix
+
+    ranked = rank_matrix(matrix, strategy, options or [], output)
+    _print_json(ranked.as_dict()) if as_json else print_ranked(ranked)
+
+
+@app.command("push")
+def push_command(
+    run: RunFolder,
+    repo: Annotated[str, typer.Argument(help="A dataset repository of the Hub: owner/name.", metavar="REPO")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload the exported pairs of a run to the Hugging Face Hub."""
+    from codedpo.pairs.push import push
+
+    address = push(run, repo, private=not public)
+    _print_json({"dataset": address}) if as_json else typer.echo(address)
+
+
 @app.command("check")
 def check_command(
     config: Annotated[

@@ -23,6 +23,7 @@ from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.records import (
+    AlternativePair,
     Convergence,
     Execution,
     Metric,
@@ -71,10 +72,10 @@ STAGES = (
     ),
     Stage(
         "pairs",
-        1,
+        2,
         ("pairs", "sandbox"),
-        (Text, Solution, Test, Execution, SolutionScore),
-        (Pair, Timing),
+        (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
+        (Pair, AlternativePair, Timing),
         ("sandbox",),
     ),
     Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
@@ -97,6 +98,7 @@ STAGES = (
             Convergence,
             Timing,
             Pair,
+            AlternativePair,
             TrainingStep,
             Sample,
             Metric,
@@ -104,6 +106,8 @@ STAGES = (
         (),
     ),
 )
+AFTER_DATA = ("training", "evaluation")
+"""Stages that ``data_only`` leaves out."""
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
@@ -365,11 +369,13 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
             for position in range(first_redone, len(STAGES)):
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             _record_attempt(config, folder, services)
-            for stage in STAGES[: last + 1]:
+            left_out = AFTER_DATA if config.data_only else ()
+            stages = [stage for stage in STAGES[: last + 1] if stage.name not in left_out]
+            for stage in stages:
                 check = getattr(_module_of(stage), "check", None)
                 if check is not None:
                     check(services)
-            for stage in STAGES[: last + 1]:
+            for stage in stages:
                 summaries[stage.name] = _run_stage(stage, config, services, voice, summaries)
         finally:
             services.close()

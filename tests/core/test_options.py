@@ -63,6 +63,10 @@ SEEN_BY = {
     "sandbox.minimum_level": (
         "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
     ),
+    "data_only": "rankings/test_ablation.py::test_all_strategies_run_from_one_run_without_a_call_or_an_execution",
+    "pairs.slow_inputs": "pairs/test_slow_inputs.py::test_the_rule_bounds_number_and_growth",
+    "pairs.slow_input_ms": "pairs/test_slow_inputs.py::test_an_input_grows_until_the_fastest_takes_long_enough",
+    "pairs.slow_input_factor": "pairs/test_slow_inputs.py::test_the_rule_bounds_number_and_growth",
     "sandbox.child_per": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
     "sandbox.launcher.kind": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
     "sandbox.launcher.python": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
@@ -149,6 +153,11 @@ FLAGS_SEEN_BY = {
     "show --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "trace --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "check --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
+    "rank --strategy": "rankings/test_rank_command.py::test_options_and_plug_ins_reach_the_strategy",
+    "rank --output": "rankings/test_rank_command.py::test_the_executions_of_a_run_are_ranked_as_the_run_ranks_them",
+    "rank --json": "rankings/test_rank_command.py::test_json_lines_and_npz_of_one_task_give_the_scores_of_the_parquet",
+    "push --public": "pairs/test_push.py::test_public_is_only_public_where_asked",
+    "push --json": "pairs/test_push.py::test_every_file_of_the_export_arrives",
     "exec --output": "test_exec.py::test_written_solutions_against_written_tests",
     "exec --cpu-seconds": "test_exec.py::test_the_limits_are_those_of_the_command",
     "exec --memory-mib": "test_exec.py::test_the_limits_are_those_of_the_command",

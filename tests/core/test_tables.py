@@ -42,7 +42,7 @@ def test_parts_are_read_in_order_and_as_columns(tmp_path) -> None:
     paths = []
     for index in range(3):
         path = tmp_path / f"part-{index}.parquet"
-        write_rows(path, Timing, [Timing("t000000", f"t000000/s{index:02d}", 1.5, 5, [2.0, 1.5], 3)])
+        write_rows(path, Timing, [Timing("t000000", f"t000000/s{index:02d}", 1.5, 5, [2.0, 1.5], [], False)])
         paths.append(path)
     assert read_columns(paths, Timing).column("solution_id").to_pylist() == [
         f"t000000/s{i:02d}" for i in range(3)

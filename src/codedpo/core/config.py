@@ -223,6 +223,12 @@ class PairsConfig(Section):
     """Measurements of every comparable solution, interleaved."""
     decisive_repeats: Positive = 15
     """Measurements of the fastest and the slowest alone, from which the pair is decided."""
+    slow_inputs: int = Field(default=3, ge=0)
+    """Time on at most so many inputs grown from those of credible tests; 0, or where none can be grown: on theirs."""
+    slow_input_ms: Annotated[float, Field(gt=0)] = 1.0
+    """Grow an input until the fastest solution takes so many milliseconds of CPU time."""
+    slow_input_factor: Positive = 4096
+    """Largest growth of an input, in steps of 4."""
     validation_share: Share = 0.1
 
 
@@ -315,6 +321,8 @@ class Config(Section):
     runs_folder: str = "runs"
     base_run: str = ""
     """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
+    data_only: bool = False
+    """Leave training and evaluation out: pairs, and the report on how they were made."""
     shard_size: Positive = 256
     """Rows (seeds, tasks) a part: what a kill can cost, replies of the model excepted, which are kept one by one.
     Small parts leave a batched engine idle at the end of each."""
@@ -403,13 +411,8 @@ def _sentence(error: ValidationError, place: str) -> str:
     return f"{text} (and {len(others)} more)." if others else f"{text}."
 
 
-def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> Config:
-    """Read a config file, apply ``section.key=value`` overrides, and check everything.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
-    """
-    path = Path(path)
+def _read_values(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a config file on top of the one that it ``extends``, which is named relative to it."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -422,6 +425,37 @@ def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -
         raise ConfigError(
             f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml."
         )
+    parent = values.pop("extends", "")
+    if not parent:
+        return values
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends is {parent!r}; name one YAML file there.")
+    chain = (*children, path.resolve())
+    if (path.parent / parent).resolve() in chain:
+        raise ConfigError(f"{path} extends {parent}, which extends it in turn; break the circle.")
+    return _merged(_read_values(path.parent / parent, chain), values)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Put values over those of a base, section by section; lists and plug-ins (``kind``) are replaced whole."""
+    result = base | values
+    for key, value in values.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and "kind" not in value:
+            result[key] = _merged(below, value)
+    return result
+
+
+def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+    """Read a config file, apply ``section.key=value`` overrides, and check everything.
+
+    A file may name another one by ``extends: ../quickstart.yaml`` and give only what differs.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    values = _read_values(path)
     values.setdefault("name", path.stem)
     return config_of(values, overrides, str(path))
 
