@@ -64,9 +64,9 @@ SEEN_BY = {
         "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
     ),
     "data_only": "rankings/test_ablation.py::test_all_strategies_run_from_one_run_without_a_call_or_an_execution",
-    "pairs.slow_inputs": "pairs/test_slow_inputs.py::test_the_rule_bounds_number_and_growth",
-    "pairs.slow_input_ms": "pairs/test_slow_inputs.py::test_an_input_grows_until_the_fastest_takes_long_enough",
-    "pairs.slow_input_factor": "pairs/test_slow_inputs.py::test_the_rule_bounds_number_and_growth",
+    "pairs.slow_inputs": "pairs/test_stage.py::test_efficiency_pairs_are_timed_on_grown_inputs",
+    "pairs.slow_input_ms": "pairs/test_stage.py::test_efficiency_pairs_are_timed_on_grown_inputs",
+    "pairs.slow_input_factor": "pairs/test_stage.py::test_efficiency_pairs_are_timed_on_grown_inputs",
     "sandbox.child_per": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
     "sandbox.launcher.kind": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
     "sandbox.launcher.python": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
