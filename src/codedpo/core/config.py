@@ -372,16 +372,25 @@ def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -
         raise ConfigError(
             f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml."
         )
+    values.setdefault("name", path.stem)
+    return config_of(values, overrides, str(path))
+
+
+def config_of(values: dict[str, Any], overrides: tuple[str, ...] | list[str], place: str) -> Config:
+    """Make a config of nested values and ``section.key=value`` overrides; ``place`` names them in an error.
+
+    Raises:
+        ConfigError: a key or value is not allowed.
+    """
     for override in overrides:
         _with_override(values, override)
-    values.setdefault("name", path.stem)
     try:
         plain = json.dumps(values)
     except TypeError as error:
         raise ConfigError(
-            f"{path}: a value is not a number, text, list or section ({error}); quote it."
+            f"{place}: a value is not a number, text, list or section ({error}); quote it."
         ) from error
     try:
         return Config.model_validate_json(plain)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, str(path))) from error
+        raise ConfigError(_sentence(error, place)) from error

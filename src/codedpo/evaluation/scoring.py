@@ -1,7 +1,7 @@
 """Replies -> programs -> verdicts -> figures. Pure but for the sandbox that is handed in."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -81,45 +81,58 @@ def failing_canonical(
     }
 
 
-def metrics_of(samples: Sequence[Sample], seed: int) -> list[Metric]:
-    """Compute every figure of every benchmark: both models, then their paired difference.
+def metrics_of(
+    samples: Sequence[Sample], seed: int, *, before: str = BEFORE, after: str = AFTER
+) -> list[Metric]:
+    """Compute every figure of every benchmark: each model, then the paired difference of the two.
 
-    Names: ``pass@k`` for k = 1 and, with several samples a problem, the number of samples;
-    ``pass@1 without extraction``, which judges the first block as it stands; ``mcnemar_p`` with one sample.
+    Names: ``pass@k`` for k = 1 and, with several samples a problem, the least number of samples that a problem
+    has; ``pass@1 without extraction``, which judges the first block as it stands; ``mcnemar_p`` with one sample.
+    Samples that could not be run here (``NOT_RUN``) are left out: they are no failures.
+
+    Args:
+        samples: Of one model, or of two on the same problems; the difference is over the problems of both.
+        seed: Of the bootstrap.
+        before: Name of the model that ``after`` is compared with.
+        after: Name of the other one.
     """
     rows: list[Metric] = []
-    for benchmark in dict.fromkeys(sample.benchmark for sample in samples):
-        own = [sample for sample in samples if sample.benchmark == benchmark]
-        count = max(sample.position for sample in own) + 1
-        for k in sorted({1, count}):
-            rows += _figure(own, f"pass@{k}", k, count, seed, plain=False)
-        rows += _figure(own, "pass@1 without extraction", 1, count, seed, plain=True)
+    ran = [sample for sample in samples if sample.outcome != Outcome.NOT_RUN.value]
+    for benchmark in dict.fromkeys(sample.benchmark for sample in ran):
+        own = [sample for sample in ran if sample.benchmark == benchmark]
+        counts = Counter((sample.model, sample.problem_id) for sample in own)
+        for k in sorted({1, min(counts.values())}):
+            rows += _figure(own, f"pass@{k}", k, seed, (before, after), plain=False)
+        if any(sample.plain_outcome for sample in own):
+            rows += _figure(own, "pass@1 without extraction", 1, seed, (before, after), plain=True)
     return rows
 
 
 def _figure(
-    samples: Sequence[Sample], name: str, k: int, count: int, seed: int, *, plain: bool
+    samples: Sequence[Sample], name: str, k: int, seed: int, models: tuple[str, str], *, plain: bool
 ) -> list[Metric]:
     benchmark = samples[0].benchmark
-    passed: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    passed: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for sample in samples:
         outcome = sample.plain_outcome if plain else sample.outcome
         passed[sample.model][sample.problem_id] += outcome == Outcome.PASSED.value
+        counts[sample.model][sample.problem_id] += 1
     rows = []
     for model, by_problem in passed.items():
-        found = pass_rate(
-            list(by_problem.values()), count, k, stream(seed, "evaluation", benchmark, name, model)
-        )
+        random = stream(seed, "evaluation", benchmark, name, model)
+        found = pass_rate(list(by_problem.values()), list(counts[model].values()), k, random)
         rows.append(Metric(model, benchmark, name, found.value, found.low, found.high, found.count))
-    if plain or passed.keys() != {BEFORE, AFTER}:
+    shared = [problem_id for problem_id in passed[models[0]] if problem_id in passed[models[1]]]
+    if plain or not shared:
         return rows
     before, after = (
-        [pass_at_k(count, passed[model][problem_id], k) for problem_id in passed[BEFORE]]
-        for model in (BEFORE, AFTER)
+        [pass_at_k(counts[model][problem_id], passed[model][problem_id], k) for problem_id in shared]
+        for model in models
     )
     change = paired_difference(before, after, stream(seed, "evaluation", benchmark, name, DIFFERENCE))
     rows.append(Metric(DIFFERENCE, benchmark, name, change.value, change.low, change.high, change.count))
-    if count == 1:
+    if all(counts[model][problem_id] == 1 for model in models for problem_id in shared):
         gained = sum(late > early for early, late in zip(before, after, strict=True))
         lost = sum(late < early for early, late in zip(before, after, strict=True))
         p = mcnemar_p(gained, lost)
