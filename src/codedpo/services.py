@@ -30,6 +30,7 @@ class Services:
         self.config = config
         self.run_folder = run_folder
         self.voice = voice
+        self._sandboxes: dict[tuple[str, ...], Sandbox] = {}
         self.origins = {"generator": f"{config.model.kind} {config.model.name}".strip()}
         """Which model writes and which weights are trained and, once they are resolved, where they came from."""
 
@@ -82,17 +83,23 @@ class Services:
         self.origins |= {"trained": f"{found.name}: {found.origin}", "digest": found.digest}
         return found
 
-    @cached_property
+    @property
     def sandbox(self) -> Sandbox:
         """The isolated executor."""
+        return self.sandbox_for(())
+
+    def sandbox_for(self, modules: tuple[str, ...]) -> Sandbox:
+        """Return the executor of programs that may import ``modules`` beyond those of ``sandbox.modules``."""
         section = self.config.sandbox
-        kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
-        sandbox: Sandbox = kind.from_config(section, self.config.resources)
-        return sandbox
+        wanted = tuple(dict.fromkeys((*section.modules, *modules)))
+        if wanted not in self._sandboxes:
+            kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
+            own = section.model_copy(update={"modules": wanted})
+            self._sandboxes[wanted] = kind.from_config(own, self.config.resources)
+        return self._sandboxes[wanted]
 
     def close(self) -> None:
         """Close what was built."""
         self.release_generator()
-        sandbox = self.__dict__.pop("sandbox", None)
-        if sandbox is not None:
-            sandbox.close()
+        while self._sandboxes:
+            self._sandboxes.popitem()[1].close()

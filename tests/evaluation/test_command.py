@@ -187,3 +187,17 @@ def test_bad_arguments_get_one_sentence(evaluate, arguments, sentence):
     done = evaluate(*arguments, code=2)
     (line,) = done.stderr.strip().splitlines()
     assert sentence in line
+
+
+def test_submissions_of_livecodebench_are_set_against_the_verdicts_that_they_came_with(evaluate, data_folder):
+    file = data_folder / "livecodebench" / "submission_o1-mini.json.gz"
+    done = evaluate(file, "--benchmarks", "livecodebench", "--limit", 30, "--json")
+    found = last_line(done)["livecodebench"]
+    graded = found["graded"]
+    assert found["total"] == 30
+    assert graded["passed_both"] + graded["passed_here_only"] == found["passed"]
+    assert graded["passed_both"] > 0
+    assert graded["failed_both"] + graded["passed_here_only"] > 0
+    assert (graded["passed_there_only"], graded["exceptions"]) == (0, [])
+    assert sum(group["total"] for group in found["groups"].values()) == 30
+    assert "of its 880 tasks are not in livecodebench" in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codedpo.core.config import ResourcesConfig, SandboxConfig
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox.base import Check, Job, Limits, Matrix
@@ -300,3 +301,17 @@ def test_a_killed_worker_costs_no_verdict() -> None:
                 os.kill(pid, signal.SIGKILL)
         found += stream
     assert [outcomes(matrix) for matrix in found] == [[["passed"]]] * 10
+
+
+def test_modules_of_the_config_can_be_imported_and_absent_ones_are_named() -> None:
+    section = SandboxConfig(modules=("numpy", "no_such_module"))
+    job = Job(
+        "m", ("import numpy\ndef f(): return int(numpy.arange(4).sum())",), (Check(call="f()", expected="6"),)
+    )
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([job])
+        assert matrix.cells[0][0].outcome is Outcome.PASSED
+        assert sandbox.probe().missing_modules == ("no_such_module",)
+    with LocalSandbox.from_config(SandboxConfig(), ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([job])
+        assert matrix.cells[0][0].error_type == "ImportRefused: numpy"

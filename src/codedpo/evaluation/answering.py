@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from codedpo.benchmarks.base import Benchmark, Problem
@@ -17,6 +17,8 @@ from codedpo.sandbox.base import Sandbox
 
 Benchmarks = Mapping[str, Benchmark]
 """By the name that the config uses."""
+SandboxFor = Callable[[tuple[str, ...]], Sandbox]
+"""``Services.sandbox_for``: the sandbox whose programs may import some modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Item:
         return f"{self.benchmark}/{self.problem.problem_id}"
 
 
-def check_harness(sandbox: Sandbox, benchmarks: Benchmarks, items: Sequence[Item]) -> None:
+def check_harness(sandbox_for: SandboxFor, benchmarks: Benchmarks, items: Sequence[Item]) -> None:
     """Run the published solutions of the problems before a model is judged.
 
     Raises:
@@ -41,7 +43,7 @@ def check_harness(sandbox: Sandbox, benchmarks: Benchmarks, items: Sequence[Item
     """
     for name, benchmark in benchmarks.items():
         problems = list(dict.fromkeys(item.problem for item in items if item.benchmark == name))
-        failing = failing_canonical(sandbox, benchmark, problems)
+        failing = failing_canonical(sandbox_for(benchmark.modules), benchmark, problems)
         if failing:
             first = ", ".join(
                 f"{problem_id} ({verdict.outcome} {verdict.error_type})".replace(" )", ")")
@@ -90,7 +92,7 @@ def ask(
 
 
 def judged_replies(
-    sandbox: Sandbox,
+    sandbox_for: SandboxFor,
     benchmarks: Benchmarks,
     config: Config,
     items: Sequence[Item],
@@ -104,7 +106,7 @@ def judged_replies(
             (item.problem, [code for answer in found for code in (answer.solution, answer.plain) if code])
             for item, found in zip(own, answers, strict=True)
         ]
-        verdicts = judge(sandbox, benchmarks[name], work)
+        verdicts = judge(sandbox_for(benchmarks[name].modules), benchmarks[name], work)
         requests = requests_of(own, benchmarks, config)
         for item, request, found, known in zip(own, requests, answers, verdicts, strict=True):
             prompt = json.dumps([asdict(message) for message in request.messages], ensure_ascii=False)

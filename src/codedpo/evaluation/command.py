@@ -109,6 +109,7 @@ def evaluate(
                 problems=evaluation.problems[name],
                 figures=figures,
                 cpu_s={one.name: cpu[name] for one, (_, cpu) in zip(subjects, judged, strict=True)},
+                graded=evaluation.graded,
             )
         )
     result = json.dumps(json_of(scores), indent=2, ensure_ascii=False)
@@ -122,6 +123,8 @@ class _Evaluation:
     def __init__(self, config: Config, voice: Voice, folder: Path) -> None:
         self.config, self.voice, self.folder = config, voice, folder
         self.services = Services(config, folder, voice)
+        self.graded: dict[str, dict[str, list[bool]]] = {}
+        """Verdicts that came with a file of samples: subject -> task id -> program by program."""
         names = config.evaluation.benchmarks
         self.benchmarks: Benchmarks = {
             name: load_benchmark(name, config.resources.data_folder) for name in names
@@ -131,17 +134,16 @@ class _Evaluation:
             name: found[: config.evaluation.limit or None] for name, found in self.all_problems.items()
         }
 
-    @property
-    def sandbox(self) -> Sandbox:
-        return self.services.sandbox
+    def sandbox(self, benchmark: str) -> Sandbox:
+        return self.services.sandbox_for(self.benchmarks[benchmark].modules)
 
     def judge(self, subject: Subject) -> tuple[list[Sample], dict[str, float]]:
         """Judge one subject; return its samples, and the CPU seconds of judging for each benchmark."""
         rows_of = {"canonical": self._canonical, "samples": self._file, "model": self._model}[subject.kind]
-        self.sandbox.probe()
         rows: list[Sample] = []
         spent: dict[str, float] = {}
         for name, run in rows_of(subject).items():
+            self.sandbox(name).probe()
             before = cpu_seconds()
             found = run()
             spent[name] = cpu_seconds() - before
@@ -169,7 +171,9 @@ class _Evaluation:
         Raises:
             DataError: the file cannot be read, or has nothing for the benchmarks.
         """
-        found = read_samples(subject.path)
+        file = read_samples(subject.path)
+        found = file.programs
+        self.graded[subject.name] = file.graded
         known = {problem.problem_id for problems in self.all_problems.values() for problem in problems}
         unknown = [task_id for task_id in found if task_id not in known]
         names = ", ".join(self.benchmarks)
@@ -203,7 +207,7 @@ class _Evaluation:
             codes = [programs[name][item.problem.problem_id] for item in items]
             with self.voice.progress(f"{name}: {subject.name}", sum(map(len, codes))) as advance:
                 rows = []
-                for row in judged_programs(self.sandbox, self.benchmarks[name], items, codes):
+                for row in judged_programs(self.sandbox(name), self.benchmarks[name], items, codes):
                     rows.append(row)
                     advance(1)
             return rows
@@ -216,14 +220,14 @@ class _Evaluation:
             Item(subject.name, name, problem) for name, found in self.problems.items() for problem in found
         ]
         engine = generator_of(subject, self.config)
-        check_harness(self.sandbox, self.benchmarks, items)
+        check_harness(self.services.sandbox_for, self.benchmarks, items)
         requests = requests_of(items, self.benchmarks, self.config)
         cached = CachedGenerator(engine, self.folder / "requests.sqlite")
         replies = ask(cached, requests, self.voice, f"replies of {subject.name}")
 
         def run(name: str) -> list[Sample]:
             own = [item for item in items if item.benchmark == name]
-            return list(judged_replies(self.sandbox, self.benchmarks, self.config, own, replies))
+            return list(judged_replies(self.services.sandbox_for, self.benchmarks, self.config, own, replies))
 
         return {name: lambda name=name: run(name) for name in self.benchmarks}  # type: ignore[misc]
 

@@ -1,7 +1,7 @@
 """What an evaluation found, as a table for a person and as JSON for a program."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ class Score:
     figures: Sequence[Metric]
     cpu_s: dict[str, float]
     """CPU seconds that judging took for each subject: the sandbox's processes and this one; no generation."""
+    graded: Mapping[str, Mapping[str, Sequence[bool]]]
+    """Verdicts that came with the samples: subject -> problem id -> sample by sample."""
 
     def samples_of(self, subject: str) -> list[Sample]:
         """Return the samples of one subject that were run."""
@@ -74,10 +76,31 @@ def _subject_json(score: Score, subject: str) -> dict[str, Any]:
     )
     if left_out:
         found["not_run"] = dict(left_out.most_common())
+    if given := score.graded.get(subject):
+        found["graded"] = _agreement(rows, given)
     if len(rows) == found["problems"]:
         bad = [row.problem_id for row in rows if row.outcome != Outcome.PASSED.value]
         found["not_passed"] = bad[:NAMED]
     return found
+
+
+def _agreement(rows: Sequence[Sample], given: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
+    """Count the verdicts that came with the samples against ours."""
+    both: Counter[tuple[bool, bool]] = Counter()
+    exceptions = []
+    for row in rows:
+        if row.problem_id in given:
+            theirs, ours = given[row.problem_id][row.position], row.outcome == Outcome.PASSED.value
+            both[theirs, ours] += 1
+            if theirs and not ours:
+                exceptions.append(f"{row.problem_id} ({row.outcome} {row.error_type})".replace(" )", ")"))
+    return {
+        "passed_both": both[True, True],
+        "failed_both": both[False, False],
+        "passed_here_only": both[False, True],
+        "passed_there_only": both[True, False],
+        "exceptions": exceptions,
+    }
 
 
 def _figures_json(score: Score, model: str) -> dict[str, Any]:
@@ -112,7 +135,7 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     table.add_column("CPU s", justify="right")
     for score in scores:
         for subject in score.subjects:
-            name = [subject] if several else []
+            name = [_short(subject, score.subjects)] if several else []
             counts = f"{score.passed(subject)}/{len(score.samples_of(subject))}"
             seconds = f"{score.cpu_s[subject]:.1f}"
             table.add_row(score.benchmark, *name, counts, *_shares(score, subject), seconds)
@@ -122,6 +145,13 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     for score in scores:
         for line in _notes(score):
             console.print(line, soft_wrap=True, markup=False)
+
+
+def _short(subject: str, subjects: Sequence[str]) -> str:
+    """Return the last part of a path, unless another subject has the same one."""
+    ends = [name.rstrip("/").rpartition("/")[2] for name in subjects]
+    end = subject.rstrip("/").rpartition("/")[2]
+    return end if ends.count(end) == 1 else subject
 
 
 def _shares(score: Score, model: str) -> tuple[str, str]:
@@ -148,7 +178,7 @@ def _notes(score: Score) -> list[str]:
     notes = []
     for subject in score.subjects:
         found = _subject_json(score, subject)
-        place = f"{score.benchmark}, {subject}"
+        place = f"{score.benchmark}, {_short(subject, score.subjects)}"
         if plain := score.figure(subject, "pass@1 without extraction"):
             notes.append(f"{place}: pass@1 without extraction {100 * plain.value:.1f}")
         if groups := found.get("groups"):
@@ -156,6 +186,12 @@ def _notes(score: Score) -> list[str]:
             notes.append(f"{place}: {', '.join(parts)}")
         for reason, count in found.get("not_run", {}).items():
             notes.append(f"{place}: {count} not run ({reason})")
+        if graded := found.get("graded"):
+            notes.append(
+                f"{place}: with the verdicts of the file: both passed {graded['passed_both']}, both failed "
+                f"{graded['failed_both']}, passed here only {graded['passed_here_only']}, passed there only "
+                f"{graded['passed_there_only']} {', '.join(graded['exceptions'])}".rstrip()
+            )
         bad = found.get("not_passed", [])
         if bad and len(bad) < NAMED:
             notes.append(f"{place}: did not pass: {', '.join(bad)}")

@@ -9,7 +9,7 @@ from codedpo.benchmarks.base import Benchmark, Problem
 from codedpo.core.records import Metric, Outcome, Sample
 from codedpo.core.rng import stream
 from codedpo.evaluation.metrics import mcnemar_p, paired_difference, pass_at_k, pass_rate
-from codedpo.llm.parse import Extraction, extract_code
+from codedpo.llm.parse import Extraction, extract_code, extract_program
 from codedpo.sandbox.base import Cell, Sandbox
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
@@ -37,7 +37,7 @@ class Answer:
 
 def answer_of(text: str, problem: Problem) -> Answer:
     """Read a reply both ways."""
-    found = extract_code(text, problem.entry_point)
+    found = extract_code(text, problem.entry_point) if problem.entry_point else extract_program(text)
     return Answer(found.code, found.outcome, plain_code(text))
 
 
@@ -59,13 +59,26 @@ def verdict_of(cells: Sequence[Cell]) -> Verdict:
 def judge(
     sandbox: Sandbox, benchmark: Benchmark, work: Sequence[tuple[Problem, Sequence[str]]]
 ) -> Iterator[dict[str, Verdict]]:
-    """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once."""
-    distinct = [(problem, list(dict.fromkeys(codes))) for problem, codes in work]
-    jobs = [benchmark.job(problem, codes) for problem, codes in distinct if codes]
+    """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
+
+    Where the sandbox lacks a module that a problem needs, its programs are not run and their verdict says so.
+    """
+    absent = set(sandbox.probe().missing_modules)
+    distinct = [(problem, list(dict.fromkeys(codes)), _lacking(problem, absent)) for problem, codes in work]
+    jobs = (benchmark.job(problem, codes) for problem, codes, lacking in distinct if codes and not lacking)
     results = iter(sandbox.run(jobs))
-    for _, codes in distinct:
+    for _, codes, lacking in distinct:
+        if lacking:
+            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lacking))
+            continue
         cells = next(results).cells if codes else ()
         yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
+
+
+def _lacking(problem: Problem, absent: set[str]) -> str:
+    """Say which modules a problem needs and the sandbox lacks; empty where it has them all."""
+    names = [name for name in problem.modules if name in absent]
+    return f"lacks {', '.join(names)}" if names else ""
 
 
 def failing_canonical(
@@ -77,7 +90,8 @@ def failing_canonical(
     return {
         problem.problem_id: verdict
         for problem, of_one in zip(known, verdicts, strict=True)
-        if (verdict := of_one[problem.canonical_solution]).outcome != Outcome.PASSED.value
+        if (verdict := of_one[problem.canonical_solution]).outcome
+        not in (Outcome.PASSED.value, Outcome.NOT_RUN.value)
     }
 
 

@@ -34,14 +34,14 @@ def run(context: StageContext) -> None:
     asked = ""
     for part in context.parts(items):
         if not asked:
-            check_harness(context.sandbox, benchmarks, items)
+            check_harness(context.services.sandbox_for, benchmarks, items)
         rows: list[Sample] = []
         for model in dict.fromkeys(item.model for item in part.items):
             own = [item for item in part.items if item.model == model]
             if asked != model:
                 replies = _replies(context, part, [item for item in items if item.model == model], benchmarks)
                 asked = model
-            rows += judged_replies(context.sandbox, benchmarks, context.config, own, replies)
+            rows += judged_replies(context.services.sandbox_for, benchmarks, context.config, own, replies)
         for outcome, count in Counter(row.outcome for row in rows).items():
             part.count(outcome, count)
         metrics: list[Metric] = []

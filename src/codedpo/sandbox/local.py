@@ -86,7 +86,11 @@ class LocalSandbox:
     @classmethod
     def from_config(cls, section: Any, resources: Any) -> "LocalSandbox":
         """Make the sandbox that ``sandbox:`` and ``resources:`` of a config describe."""
-        return cls(resources.workers or None, section.minimum_level)
+        return cls(
+            resources.workers or None,
+            section.minimum_level,
+            preload=dict.fromkeys((*PRELOAD, *section.modules)),
+        )
 
     def __enter__(self) -> "LocalSandbox":
         return self
@@ -271,7 +275,9 @@ class LocalSandbox:
             )
         absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
         with self._lock:
-            self._isolation = Isolation(level, tuple(ready["layers"]), problems + absent)
+            self._isolation = Isolation(
+                level, tuple(ready["layers"]), problems + absent, tuple(ready["missing"])
+            )
             self._started.add(worker)
         return worker
 
