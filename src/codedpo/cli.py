@@ -222,6 +222,39 @@ def check_command(
         raise typer.Exit(ExitCode.BACKEND)
 
 
+@app.command("eval")
+def eval_command(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="`canonical`, a file of samples (.jsonl, .jsonl.gz), a model (name, folder, GGUF), or an address.",
+            metavar="MODEL_OR_SAMPLES",
+        ),
+    ],
+    overrides: Overrides = None,
+    benchmarks: Annotated[str, typer.Option(help="Names with commas between them; see `codedpo list`.")] = "",
+    limit: Annotated[int | None, typer.Option(help="Only the first so many problems of each.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Answers a problem.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    against: Annotated[str, typer.Option(help="A second subject: paired difference and McNemar.")] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of samples and replies; default: runs/evaluations.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge published solutions, a file of samples or a model on benchmarks; with --json the last line is JSON."""
+    from codedpo.core.progress import Voice
+    from codedpo.evaluation.command import evaluate, settings
+    from codedpo.evaluation.results import json_of, print_scores
+
+    config = settings(overrides or [], benchmarks, limit, samples, temperature)
+    scores = evaluate(subject, config, Voice(quiet=quiet), against=against, folder=output)
+    print_scores(scores, to_stderr=as_json)
+    if as_json:
+        typer.echo(json.dumps(json_of(scores), ensure_ascii=False))
+
+
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List the kinds of every extension point."""

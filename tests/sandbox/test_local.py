@@ -337,3 +337,17 @@ def test_the_config_says_what_shares_a_child(child_per: str, seen: int) -> None:
         (matrix,) = sandbox.run([Job("one", (counter, counter), checks)])
     wanted = "passed" if seen == 1 else "failed"
     assert outcomes(matrix) == [["passed", wanted]] * 2
+
+
+def test_modules_of_the_config_can_be_imported_and_absent_ones_are_named() -> None:
+    section = SandboxConfig(modules=("numpy", "no_such_module"))
+    job = Job(
+        "m", ("import numpy\ndef f(): return int(numpy.arange(4).sum())",), (Check(call="f()", expected="6"),)
+    )
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([job])
+        assert matrix.cells[0][0].outcome is Outcome.PASSED
+        assert sandbox.probe().missing_modules == ("no_such_module",)
+    with LocalSandbox.from_config(SandboxConfig(), ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([job])
+        assert matrix.cells[0][0].error_type == "ImportRefused: numpy"

@@ -176,6 +176,8 @@ class SandboxConfig(Section):
     path: str = ""
     minimum_level: Annotated[int, Field(ge=0, le=3)] = 2
     """Refuse to run below this isolation level; 0 and 1 are weak and need to be asked for here."""
+    modules: tuple[str, ...] = ()
+    """Modules beyond the standard library that programs may import, ``numpy``; name submodules too."""
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2

@@ -130,6 +130,8 @@ class Isolation:
     layers: tuple[str, ...]
     problems: tuple[str, ...]
     """For each layer that is missing: its errno and the remedy, one sentence each."""
+    missing_modules: tuple[str, ...] = ()
+    """Modules that were to be preloaded and that the interpreter of the programs does not have."""
 
 
 class Sandbox(Protocol):

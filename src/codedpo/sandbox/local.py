@@ -100,6 +100,7 @@ class LocalSandbox:
             grouped=section.child_per == "group",
             fork_per_test=section.child_per == "test",
             launcher=launchers.from_config(section.launcher),
+            preload=dict.fromkeys((*PRELOAD, *section.modules)),
         )
 
     def __enter__(self) -> "LocalSandbox":
@@ -304,7 +305,9 @@ class LocalSandbox:
             )
         absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
         with self._lock:
-            self._isolation = Isolation(level, tuple(ready["layers"]), problems + absent)
+            self._isolation = Isolation(
+                level, tuple(ready["layers"]), problems + absent, tuple(ready["missing"])
+            )
             self._version = ready["version"]
             self._started.add(worker)
         return worker
