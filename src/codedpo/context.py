@@ -1,6 +1,6 @@
 """What a stage is given: the config, the tables before it, its own folder, and the services it may use."""
 
-import os
+import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -27,9 +27,9 @@ Item = TypeVar("Item")
 
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and of its descendants, running ones included."""
-    own = psutil.Process(os.getpid())
-    total = 0.0
-    for process in (own, *own.children(recursive=True)):
+    ended = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    total = sum(usage.ru_utime + usage.ru_stime for usage in ended)
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system

@@ -7,8 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from codedpo.benchmarks import load_benchmark
+from codedpo.cli import app
+from codedpo.core import progress
 from codedpo.evaluation.answering import Item, requests_of
 from codedpo.evaluation.command import settings
 from codedpo.llm.replay_server import ReplayServer
@@ -70,11 +73,15 @@ def test_without_json_a_table_is_printed(evaluate, tmp_path):
     assert (tmp_path / "here" / "canonical" / "humaneval.jsonl").exists()
 
 
-def test_a_quiet_evaluation_prints_its_table_only(evaluate):
-    loud, quiet = evaluate("canonical", "--limit", 3), evaluate("canonical", "--limit", 3, "--quiet")
-    assert loud.stderr != ""
-    assert quiet.stderr == ""
-    assert "humaneval" in quiet.stdout
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_quiet_evaluation_prints_its_table_only(quiet, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setenv("CODEDPO_DATA_DIR", str(data_folder))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["eval", "canonical", "--limit", "8", *(["--quiet"] if quiet else [])])
+    assert done.exit_code == 0
+    assert "humaneval" in done.stdout
+    assert (done.stderr == "") == quiet
 
 
 def test_several_samples_a_problem_whole_and_as_completions(evaluate, problems, tmp_path):
