@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,7 +78,8 @@ def run_command(
     from codedpo.report.summary import print_summary, summary_of
 
     voice = Voice(json_lines=json_logs, quiet=quiet)
-    pipeline.run(settings, voice, until=until, redo=redo)
+    with redirect_stdout(sys.stderr):  # What libraries print must not stand in the JSON.
+        pipeline.run(settings, voice, until=until, redo=redo)
     _print_json(summary_of(settings.run_folder)) if as_json else print_summary(settings.run_folder)
 
 
@@ -162,7 +164,8 @@ def exec_command(
     }
     given = [f"{key}={value}" for key, value in short.items() if value is not None]
     config = config_of({"name": "exec"}, [*(overrides or []), *given])
-    summary = execute(config, solutions, tests, output, Voice(quiet=quiet), audit)
+    with redirect_stdout(sys.stderr):  # Ray prints there what happens to its workers.
+        summary = execute(config, solutions, tests, output, Voice(quiet=quiet), audit)
     _print_json(summary.as_dict()) if as_json else print_summary(summary)
 
 

@@ -22,7 +22,10 @@ GENERATORS = {
     "openai": "codedpo.llm.openai:OpenAIGenerator",
     "recorded": "codedpo.llm.recorded:RecordedGenerator",
 }
-SANDBOXES = {"local": "codedpo.sandbox.local:LocalSandbox"}
+SANDBOXES = {
+    "local": "codedpo.sandbox.local:LocalSandbox",
+    "ray": "codedpo.sandbox.ray:RaySandbox",
+}
 
 
 class Services:

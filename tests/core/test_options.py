@@ -132,6 +132,7 @@ SEEN_BY = {
     "evaluation.engine": "evaluation/test_stage.py::test_the_engine_is_the_configured_kind",
     "report.tasks": "report/test_stage.py::test_only_so_many_tasks_are_browsable",
     "resources.workers": "executions/test_limits.py::test_so_many_workers_are_started",
+    "resources.ray_address": "sandbox/test_ray.py::test_a_running_cluster_is_used_and_left_as_it_was",
     "resources.execution_cache": (
         "executions/test_stage.py::test_a_second_run_executes_nothing_and_no_identity_changes"
     ),

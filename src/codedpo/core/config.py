@@ -173,6 +173,7 @@ class SandboxConfig(Section):
     """How model-written code is isolated and limited."""
 
     kind: str = "local"
+    """``local``, ``ray`` (the same on workers of a Ray cluster), ``plugin``."""
     path: str = ""
     minimum_level: Annotated[int, Field(ge=0, le=3)] = 2
     """Refuse to run below this isolation level; 0 and 1 are weak and need to be asked for here."""
@@ -301,6 +302,8 @@ class ResourcesConfig(Section):
 
     workers: int = Field(default=0, ge=0)
     """Sandbox workers; 0: one a core."""
+    ray_address: str = ""
+    """The Ray cluster of ``sandbox.kind: ray`` (``auto``, ``host:6379``); empty: one is started on this machine."""
     execution_cache: str = ""
     """SQLite file that remembers what a program did on a test, for all runs that name it; empty: none."""
     data_folder: str = ""

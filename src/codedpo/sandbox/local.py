@@ -16,6 +16,7 @@ from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox import launchers, oracle
 from codedpo.sandbox.base import HELPER_DIED, Cell, Isolation, Job, Matrix, TimingJob, TimingResult
+from codedpo.sandbox.batches import BATCHES_AHEAD, in_batches
 from codedpo.sandbox.judge import CellRow
 from codedpo.sandbox.worker import Worker, start
 
@@ -35,9 +36,6 @@ PRELOAD = _words(
 """Modules that a solution finds already loaded; a child can read no file, so it can import no others."""
 ALL_LAYERS = ("namespaces", "landlock", "seccomp")
 _ATTEMPTS = 2
-_BATCHES_AHEAD = 3
-_SOLUTIONS_OF_A_BATCH = 64
-"""More make no fork cheaper, but results come later and memory that a solution keeps adds up."""
 
 
 def usable_processors() -> int:
@@ -129,17 +127,14 @@ class LocalSandbox:
         return self._isolation
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
-        """Run jobs on all workers; matrices come in the order of the jobs, some jobs are read ahead.
-
-        Jobs travel in batches, since tame solutions of all jobs of a batch share a child.
-        """
+        """Run jobs on all workers; matrices come in the order of the jobs, some jobs are read ahead."""
         waiting: deque[Future[list[Matrix]]] = deque()
         given_up = threading.Event()
         pool = ThreadPoolExecutor(self._count, thread_name_prefix="sandbox")
         try:
-            for batch in self._batches(jobs):
+            for batch in in_batches(jobs, self._count, grouped=self._grouped):
                 waiting.append(pool.submit(self._run_batch, batch, given_up))
-                if len(waiting) > _BATCHES_AHEAD * self._count:
+                if len(waiting) > BATCHES_AHEAD * self._count:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
@@ -151,20 +146,6 @@ class LocalSandbox:
             pool.shutdown(cancel_futures=True)
             if given_up.is_set():
                 self.close()  # A thread may have started one more worker meanwhile.
-
-    def _batches(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
-        """Cut a stream of jobs where limits change or enough solutions are together; early batches are smaller."""
-        batch: list[Job] = []
-        made = size = 0
-        for job in jobs:
-            most = _SOLUTIONS_OF_A_BATCH * min(1.0, (1 + made) / (4 * self._count)) if self._grouped else 1
-            if batch and (size + len(job.solutions) > most or job.limits != batch[0].limits):
-                yield batch
-                batch, size, made = [], 0, made + 1
-            batch.append(job)
-            size += len(job.solutions)
-        if batch:
-            yield batch
 
     def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
         """Measure jobs one at a time; what else this machine does meanwhile disturbs them."""
@@ -201,6 +182,10 @@ class LocalSandbox:
             with suppress(queue.Empty):
                 self._idle.get_nowait()
                 self._idle.put(None)
+
+    def run_batch(self, batch: list[Job]) -> list[Matrix]:
+        """Run jobs of equal limits together on one worker: what ``run`` does with each of its batches."""
+        return self._run_batch(batch, threading.Event())
 
     def _run_batch(self, batch: list[Job], given_up: threading.Event) -> list[Matrix]:
         reply = self._ask(self._request(batch), given_up)
