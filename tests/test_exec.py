@@ -225,6 +225,54 @@ def test_the_launcher_is_chosen_on_the_command_line(codet: list[Path], tmp_path:
     assert [row.outcome for row in rows[0]] == [row.outcome for row in rows[1]]
 
 
+def test_modules_are_preloaded_by_config_and_a_refused_import_is_named(tmp_path: Path) -> None:
+    """Numpy, whose threads would keep a process out of user namespaces, at the level that is reached without it."""
+    code = "import numpy as np\ndef f(n):\n    return int(np.linalg.inv(np.eye(n)).sum())"
+    solutions = write(
+        tmp_path / "s.jsonl", [{"task_id": "a", "code": code}, {"task_id": "a", "code": "import nowhere"}]
+    )
+    tests = write(tmp_path / "t.jsonl", [{"task_id": "a", "code": "assert f(90) == 90"}])
+    options = [solutions, tests, "-o", tmp_path / "m", "--json"]
+    plain = json.loads(execute(*options).stdout)
+    preloaded = json.loads(execute(*options, "sandbox.modules=[numpy, no_such_module]").stdout)
+    assert plain["refused_imports"] == {"numpy": 1, "nowhere": 1}
+    assert preloaded["refused_imports"] == {"nowhere": 1}
+    assert preloaded["outcomes"] == {"passed": 1, "not_loaded": 1}
+    assert preloaded["isolation_level"] == plain["isolation_level"]
+    assert any("no_such_module" in problem for problem in preloaded["problems"])
+    text = execute(*options[:-1]).stdout
+    assert "import refused: numpy in 1 solutions; if it is installed, add it to sandbox.modules" in text
+
+
+WEAK = """
+from codedpo.sandbox.local import LocalSandbox
+
+
+class Weak(LocalSandbox):
+    @classmethod
+    def from_config(cls, section, resources):
+        return cls(1, section.minimum_level, layers=("seccomp",))
+"""
+
+
+def test_weak_isolation_is_taken_on_request_only_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without Landlock and namespaces, as far as the sandbox is told."""
+    (tmp_path / "weak.py").write_text(WEAK)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    rows = write(tmp_path / "rows.jsonl", [{"task_id": n, "code": "assert 1 == 1"} for n in range(100)])
+    options = [rows, rows, "-o", tmp_path / "m", "sandbox.kind=plugin", "sandbox.path=weak:Weak"]
+    refused = execute(*options)
+    assert refused.returncode == 4
+    assert "reaches isolation level 1 on this machine and 2 is required" in refused.stderr
+    taken = execute(*options, "--minimum-level", 1)
+    assert taken.returncode == 0
+    assert taken.stderr.count("weak isolation: level 1, as sandbox.minimum_level=1 allows") == 1
+    assert {row.isolation_level for row in read_rows([tmp_path / "m"], Execution)} == {1}
+    assert execute(rows, rows, "-o", tmp_path / "m", "--minimum-level", 1).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [

@@ -1,7 +1,7 @@
 """Files of solutions and tests in, their pass matrix out (``codedpo exec``)."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from codedpo.core.config import Config
 from codedpo.core.progress import Voice
 from codedpo.core.rng import stream
 from codedpo.sandbox.audit import differences
-from codedpo.sandbox.base import Cell, Limits, Matrix
+from codedpo.sandbox.base import IMPORT_REFUSED, Cell, Limits, Matrix
 from codedpo.sandbox.files import Workload, execute_files, read_workload
 from codedpo.services import Services
 
@@ -57,6 +57,8 @@ class ExecutionSummary:
     """Cells from the execution cache and cells executed, where ``resources.execution_cache`` is set."""
     idle_tasks: int
     """Tasks that have tests and no solution: they were left out."""
+    refused_imports: dict[str, int]
+    """Solutions that import a module which is not preloaded, by module."""
     isolation_level: int
     layers: tuple[str, ...]
     problems: tuple[str, ...]
@@ -90,6 +92,7 @@ def execute(
     workload = read_workload(solutions, tests)
     sample = _sample(workload, audit, config.seed)
     audited: dict[str, Matrix] = {}
+    refused: Counter[str] = Counter()
     services = Services(config, config.run_folder, voice)
     start = time.monotonic()
     try:
@@ -98,6 +101,7 @@ def execute(
 
             def finished(matrix: Matrix) -> None:
                 advance(len(matrix.cells))
+                refused.update(name for cells in matrix.cells for name in _refused(cells))
                 if matrix.job_id in sample:
                     audited[matrix.job_id] = replace(
                         matrix, cells=_taken(matrix.cells, sample[matrix.job_id])
@@ -113,6 +117,7 @@ def execute(
             outcomes=outcomes,
             counters=services.sandbox_counters,
             idle_tasks=len(workload.idle_tasks),
+            refused_imports=dict(refused.most_common()),
             isolation_level=isolation.level,
             layers=isolation.layers,
             problems=isolation.problems,
@@ -122,6 +127,12 @@ def execute(
         )
     finally:
         services.close()
+
+
+def _refused(cells: Sequence[Cell]) -> set[str]:
+    """Return the modules whose import was refused to one solution."""
+    types = {cell.error_type for cell in cells}
+    return {name.removeprefix(IMPORT_REFUSED) for name in types if name.startswith(IMPORT_REFUSED)}
 
 
 def _sample(workload: Workload, count: int, seed: int) -> dict[str, list[int]]:
@@ -190,6 +201,10 @@ def print_summary(summary: ExecutionSummary) -> None:
         say(f"{name.replace('_', ' ')}: {amount:,.0f}")
     if summary.idle_tasks:
         say(f"{summary.idle_tasks:,} tasks have tests and no solution and were left out")
+    for module, number in list(summary.refused_imports.items())[:_SHOWN_FINDINGS]:
+        say(
+            f"import refused: {module} in {number:,} solutions; if it is installed, add it to sandbox.modules"
+        )
     for problem in summary.problems:
         say(f"missing: {problem}")
     if summary.audit:

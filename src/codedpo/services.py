@@ -13,7 +13,7 @@ from codedpo.core.registry import load
 from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.weights import ResolvedModel, resolve
-from codedpo.sandbox.base import Sandbox
+from codedpo.sandbox.base import SAFE_LEVEL, Sandbox
 from codedpo.sandbox.cache import CachedSandbox
 
 GENERATORS = {
@@ -103,9 +103,21 @@ class Services:
             kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
             own = section.model_copy(update={"modules": wanted})
             sandbox: Sandbox = kind.from_config(own, self.config.resources)
+            self._warn_if_weak(sandbox)
             path = self.config.resources.execution_cache
             self._sandboxes[wanted] = CachedSandbox(sandbox, Path(path)) if path else sandbox
         return self._sandboxes[wanted]
+
+    def _warn_if_weak(self, sandbox: Sandbox) -> None:
+        """Say once that a weak level, which had to be asked for, is what there is."""
+        asked = self.config.sandbox.minimum_level
+        if not self._sandboxes and asked < SAFE_LEVEL and (level := sandbox.probe().level) < SAFE_LEVEL:
+            self.voice.say(
+                f"[bold yellow]weak isolation: level {level}, as sandbox.minimum_level={asked} allows; "
+                "run only programs that you would run without a sandbox[/]",
+                event="weak_isolation",
+                level=level,
+            )
 
     @property
     def sandbox_counters(self) -> dict[str, float]:

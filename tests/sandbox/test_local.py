@@ -351,3 +351,17 @@ def test_modules_of_the_config_can_be_imported_and_absent_ones_are_named() -> No
     with LocalSandbox.from_config(SandboxConfig(), ResourcesConfig(workers=1)) as sandbox:
         (matrix,) = sandbox.run([job])
         assert matrix.cells[0][0].error_type == "ImportRefused: numpy"
+
+
+def test_a_module_that_starts_threads_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process with threads can enter no user namespace."""
+    folder = tmp_path / "some-packages"
+    folder.mkdir()
+    (folder / "threaded.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    with LocalSandbox(workers=1, preload=("threaded",)) as sandbox:
+        isolation = sandbox.probe()
+    assert isolation.level == 2
+    assert any("a preloaded module has started threads" in problem for problem in isolation.problems)

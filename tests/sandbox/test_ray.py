@@ -142,6 +142,18 @@ def test_more_workers_than_the_cluster_has_are_refused(sandbox: RaySandbox) -> N
 
 
 @needs_ray
+def test_another_sandbox_can_stand_beside(sandbox: RaySandbox) -> None:
+    """As an audit and benchmarks with modules of their own need it: the processors are not held."""
+    import_html = Job("a", ("import html.parser\ndef f(x):\n    return 2 * x",), CHECKS)
+    assert [matrix.cells[0][0].outcome for matrix in sandbox.run([import_html])] == [Outcome.NOT_LOADED]
+    section = SandboxConfig(kind="ray", modules=("html.parser",))
+    with RaySandbox(section, workers=2) as other:
+        assert [matrix.cells[0][0].outcome for matrix in other.run([import_html])] == [Outcome.PASSED]
+        assert other.identity != sandbox.identity
+    assert len(verdicts(sandbox, 3)) == 3
+
+
+@needs_ray
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_is_left_when_the_driver_ends(
     how: signal.Signals, short_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from codedpo.core.config import SandboxConfig
 
 
+SAFE_LEVEL = 2
+"""Below it isolation is weak, and only taken where it was asked for."""
+IMPORT_REFUSED = "ImportRefused: "
+"""How the error type begins where a solution imports a module that is not preloaded; the module's name follows."""
 HELPER_DIED = "SandboxDied"
 """The error type of cells of a solution with which the sandbox's helper processes died repeatedly."""
 

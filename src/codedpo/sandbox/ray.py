@@ -196,7 +196,10 @@ class RaySandbox:
                 f"The Ray cluster has {processors} processors and {max(count, 1)} workers are asked for; set"
                 " resources.workers to fewer or add nodes."
             )
-        kind = ray.remote(num_cpus=1, max_restarts=_RESTARTS, max_task_retries=_RESTARTS)(RayWorker)
+        # They hold no processor while they wait: sandboxes with other modules or for an audit stand beside.
+        kind = ray.remote(scheduling_strategy="SPREAD", max_restarts=_RESTARTS, max_task_retries=_RESTARTS)(
+            RayWorker
+        )
         self._actors = [kind.remote(self._section) for _ in range(count)]
         found = self._ask([actor.describe.remote() for actor in self._actors], _START_SECONDS)
         strangers = sorted({version for version, _, _ in found} - {__version__})

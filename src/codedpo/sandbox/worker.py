@@ -17,8 +17,17 @@ from codedpo.sandbox import launchers, wire
 from codedpo.sandbox.values import OpaqueError
 
 _BOOT = "import sys; sys.path.append({root!r}); from codedpo.sandbox.{module} import main; main()"
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "1"}
-"""Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit."""
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "MALLOC_ARENA_MAX": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+"""Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit. No
+threads of preloaded modules: a process that has some can enter no user namespace, and a child has them no more."""
 
 
 def _interpreter(module: str) -> list[str]:

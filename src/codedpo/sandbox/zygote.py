@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from codedpo.sandbox import isolation, jobs, seccomp, stopwatch, wire
@@ -85,6 +86,11 @@ class Zygote:
                     raise PermissionError(0, what)
             layers.append("namespaces")
         except OSError as error:
+            if Path("/proc/self/task").stat().st_nlink > 3:  # One link a thread, and two.
+                problems.append(
+                    "namespaces: a preloaded module has started threads; leave it out of sandbox.modules."
+                )
+                return
             problems.append(
                 f"namespaces: {error}; allow unprivileged user namespaces"
                 " (sysctl kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0),"
