@@ -149,6 +149,23 @@ def test_bad_input_gets_one_sentence_and_its_exit_code(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.model=nonexistent", "the model 'nonexistent' is unknown"),
+        ("rankings.strategy={kind: foo}", "there is no ranking strategy of kind foo"),
+        ("rankings.strategy={kind: hits, options: {damping: 1}}", "was given options"),
+    ],
+)
+def test_what_a_late_stage_lacks_is_said_before_the_first(
+    override: str, sentence: str, tmp_path: Path
+) -> None:
+    done = codedpo("run", "configs/quickstart.yaml", f"runs_folder={tmp_path}", override)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not list(tmp_path.glob("quickstart/1-seeds"))
+
+
 def test_wrong_arguments_are_a_usage_error() -> None:
     assert codedpo("run").returncode == 2
     assert codedpo("nothing").returncode == 2

@@ -41,3 +41,8 @@ def test_smaller_settings_cost_less(stage: str, sections: dict[str, object]) -> 
 def test_total_is_the_sum_and_json_carries_it() -> None:
     plan = plan_of(config())
     assert plan.as_dict()["total"]["calls"] == sum(part.calls for part in plan.lines)
+
+
+def test_data_only_plans_neither_training_nor_evaluation() -> None:
+    plan = plan_of(config(data_only=True))
+    assert [part.stage for part in plan.lines] == ["tasks", "candidates", "executions", "pairs"]

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def checks_of(path: Path | None = None) -> list[CheckResult]:
             _attempt("sandbox", lambda: _sandbox(services)),
             _attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"),
             *(_benchmark(services, name) for name in config.evaluation.benchmarks),
-            _training(),
+            _attempt("training", lambda: _training(services)),
             _disk(),
         ]
     finally:
@@ -76,13 +75,11 @@ def _benchmark(services: Services, name: str) -> CheckResult:
     return _attempt(f"data: {name}", lambda: f"{len(services.problems(name))} problems")
 
 
-def _training() -> CheckResult:
-    missing = [
-        name for name in ("torch", "transformers", "trl", "peft", "datasets") if find_spec(name) is None
-    ]
-    if missing:
-        return CheckResult("training", False, f"{', '.join(missing)} missing; pip install 'codedpo[train]'.")
-    return CheckResult("training", True, "torch, transformers, trl, peft and datasets are installed")
+def _training(services: Services) -> str:
+    from codedpo.training.stage import PACKAGES, check
+
+    check(services)
+    return f"{', '.join(PACKAGES)} are installed; {services.weights.name} is {services.weights.origin}"
 
 
 def _disk() -> CheckResult:

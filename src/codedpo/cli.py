@@ -1,6 +1,7 @@
 """The command line: verbs, no logic."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,6 +122,90 @@ def trace_command(
     _print_json(trace) if as_json else print_trace(trace)
 
 
+@app.command("exec")
+def exec_command(
+    solutions: Annotated[
+        Path, typer.Argument(help="JSONL, also gzipped: task_id and code, or solution.", metavar="SOLUTIONS")
+    ],
+    tests: Annotated[
+        Path,
+        typer.Argument(help="JSONL: task_id and code, or call and expected, or stdin.", metavar="TESTS"),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The Parquet file to write, one row a cell.")
+    ],
+    overrides: Overrides = None,
+    cpu_seconds: Annotated[
+        float | None, typer.Option(help="CPU seconds of one test: sandbox.cpu_seconds.")
+    ] = None,
+    memory_mib: Annotated[int | None, typer.Option(help="Memory of one test: sandbox.memory_mib.")] = None,
+    minimum_level: Annotated[
+        int | None, typer.Option(help="Refuse weaker isolation: sandbox.minimum_level.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Tasks at once: resources.workers.")] = None,
+    audit: Annotated[
+        int, typer.Option(min=0, help="Run so many solutions again, a process a test: does the order matter?")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the summary only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run solutions against tests, isolated, and write the pass matrix."""
+    from codedpo.core.config import config_of
+    from codedpo.core.progress import Voice
+    from codedpo.execute import execute, print_summary
+
+    short = {
+        "sandbox.cpu_seconds": cpu_seconds,
+        "sandbox.memory_mib": memory_mib,
+        "sandbox.minimum_level": minimum_level,
+        "resources.workers": workers,
+    }
+    given = [f"{key}={value}" for key, value in short.items() if value is not None]
+    config = config_of({"name": "exec"}, [*(overrides or []), *given])
+    summary = execute(config, solutions, tests, output, Voice(quiet=quiet), audit)
+    _print_json(summary.as_dict()) if as_json else print_summary(summary)
+
+
+@app.command("rank")
+def rank_command(
+    matrix: Annotated[
+        Path,
+        typer.Argument(
+            help="Your own pass matrix: .npz, .parquet, .jsonl, or a folder of Parquet parts.",
+            metavar="MATRIX",
+        ),
+    ],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Options of the strategy.", metavar="[NAME=VALUE]...")
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(help="A kind of `codedpo list`, or package.module:function.", metavar="KIND"),
+    ] = "",
+    output: Annotated[Path | None, typer.Option(help="Write the scores to this Parquet file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the solutions of a pass matrix that you bring."""
+    from codedpo.rankings.ranked import print_ranked, rank_matrix
+
+    ranked = rank_matrix(matrix, strategy, options or [], output)
+    _print_json(ranked.as_dict()) if as_json else print_ranked(ranked)
+
+
+@app.command("push")
+def push_command(
+    run: RunFolder,
+    repo: Annotated[str, typer.Argument(help="A dataset repository of the Hub: owner/name.", metavar="REPO")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload the exported pairs of a run to the Hugging Face Hub."""
+    from codedpo.pairs.push import push
+
+    address = push(run, repo, private=not public)
+    _print_json({"dataset": address}) if as_json else typer.echo(address)
+
+
 @app.command("check")
 def check_command(
     config: Annotated[
@@ -137,6 +222,39 @@ def check_command(
         raise typer.Exit(ExitCode.BACKEND)
 
 
+@app.command("eval")
+def eval_command(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="`canonical`, a file of samples (.jsonl, .jsonl.gz), a model (name, folder, GGUF), or an address.",
+            metavar="MODEL_OR_SAMPLES",
+        ),
+    ],
+    overrides: Overrides = None,
+    benchmarks: Annotated[str, typer.Option(help="Names with commas between them; see `codedpo list`.")] = "",
+    limit: Annotated[int | None, typer.Option(help="Only the first so many problems of each.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Answers a problem.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    against: Annotated[str, typer.Option(help="A second subject: paired difference and McNemar.")] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of samples and replies; default: runs/evaluations.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Judge published solutions, a file of samples or a model on benchmarks; with --json the last line is JSON."""
+    from codedpo.core.progress import Voice
+    from codedpo.evaluation.command import evaluate, settings
+    from codedpo.evaluation.results import json_of, print_scores
+
+    config = settings(overrides or [], benchmarks, limit, samples, temperature)
+    scores = evaluate(subject, config, Voice(quiet=quiet), against=against, folder=output)
+    print_scores(scores, to_stderr=as_json)
+    if as_json:
+        typer.echo(json.dumps(json_of(scores), ensure_ascii=False))
+
+
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List the kinds of every extension point."""
@@ -148,14 +266,17 @@ def list_command(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command line; errors become one sentence on standard error and a documented exit code."""
+    # Threads of torch's libgomp otherwise spin at barriers, which starves them as soon as somebody shares the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except CodedpoError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("interrupted; the same command goes on from here.", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == ExitCode.INTERRUPTED:
+            typer.secho("interrupted; the same command goes on from what is stored.", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a stage is given: the config, the tables before it, its own folder, and the services it may use."""
 
-import os
+import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -18,7 +18,7 @@ from codedpo.core.records import Reject
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_columns, read_rows
 from codedpo.llm.base import Reply, Request
-from codedpo.sandbox.base import Sandbox
+from codedpo.sandbox.base import Job, Matrix, Sandbox
 from codedpo.services import Services
 
 Row = TypeVar("Row")
@@ -27,9 +27,9 @@ Item = TypeVar("Item")
 
 def cpu_seconds() -> float:
     """Return the CPU seconds of this process and of its descendants, running ones included."""
-    own = psutil.Process(os.getpid())
-    total = 0.0
-    for process in (own, *own.children(recursive=True)):
+    ended = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    total = sum(usage.ru_utime + usage.ru_stime for usage in ended)
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
@@ -134,6 +134,15 @@ class StageContext:
         if self._open_part is not None:
             for name, value in generator.counters.items():
                 self._open_part.count(name, value - before.get(name, 0))
+
+    def execute(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
+        """Run jobs in the sandbox, in order; cells from the execution cache are counted, where there is one."""
+        sandbox = self.sandbox
+        before = self.services.sandbox_counters
+        yield from sandbox.run(jobs)
+        if self._open_part is not None:
+            for name, value in self.services.sandbox_counters.items():
+                self._open_part.count(name, value - before[name])
 
     def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
         """Show progress of steps inside a part."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from codedpo.context import StageContext
@@ -22,6 +23,7 @@ from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.records import (
+    AlternativePair,
     Convergence,
     Execution,
     Metric,
@@ -70,13 +72,13 @@ STAGES = (
     ),
     Stage(
         "pairs",
-        1,
+        2,
         ("pairs", "sandbox"),
-        (Text, Solution, Test, Execution, SolutionScore),
-        (Pair, Timing),
+        (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
+        (Pair, AlternativePair, Timing),
         ("sandbox",),
     ),
-    Stage("training", 1, ("training",), (Pair,), (TrainingStep,), ("weights",)),
+    Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation", 1, ("evaluation", "sandbox"), (TrainingStep,), (Sample, Metric), ("weights", "sandbox")
     ),
@@ -96,6 +98,7 @@ STAGES = (
             Convergence,
             Timing,
             Pair,
+            AlternativePair,
             TrainingStep,
             Sample,
             Metric,
@@ -103,6 +106,8 @@ STAGES = (
         (),
     ),
 )
+AFTER_DATA = ("training", "evaluation")
+"""Stages that ``data_only`` leaves out."""
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
 
 
@@ -266,6 +271,11 @@ def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
     return True
 
 
+def _module_of(stage: Stage) -> ModuleType:
+    """Import a stage: ``run(context)`` and, where something can be seen to be missing early, ``check(services)``."""
+    return importlib.import_module(f"codedpo.{stage.name}.stage")
+
+
 def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
     """Collect the parts of every table that a stage reads, in the order of the stages that wrote them."""
     inputs: dict[type, Sequence[Path]] = {}
@@ -309,7 +319,7 @@ def _run_stage(
         stage.name, config, folder, _inputs(stage, config.run_folder), folders, services, voice
     )
     start = time.monotonic()
-    importlib.import_module(f"codedpo.{stage.name}.stage").run(context)
+    _module_of(stage).run(context)
     summary = folder.finish()
     seconds = time.monotonic() - start
     voice.say(
@@ -359,7 +369,13 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
             for position in range(first_redone, len(STAGES)):
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             _record_attempt(config, folder, services)
-            for stage in STAGES[: last + 1]:
+            left_out = AFTER_DATA if config.data_only else ()
+            stages = [stage for stage in STAGES[: last + 1] if stage.name not in left_out]
+            for stage in stages:
+                check = getattr(_module_of(stage), "check", None)
+                if check is not None:
+                    check(services)
+            for stage in stages:
                 summaries[stage.name] = _run_stage(stage, config, services, voice, summaries)
         finally:
             services.close()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codedpo.core.config import Config
+from codedpo.pipeline import AFTER_DATA
 
 TOKENS_PER_REPLY = {"concepts": 33, "task": 130, "solution": 160, "test": 170, "evaluation": 205}
 TASKS_PER_SEED = 0.75
@@ -114,7 +115,8 @@ def plan_of(config: Config) -> Plan:
         ),
         generation("evaluation", {"evaluation": answers}, here=True),
     )
-    return Plan(config.name, lines)
+    left_out = AFTER_DATA if config.data_only else ()
+    return Plan(config.name, tuple(line for line in lines if line.stage not in left_out))
 
 
 def print_plan(plan: Plan) -> None:

@@ -1,5 +1,6 @@
 """The parts that stages share and that the config chooses: model, sandbox, benchmarks. Built on first use."""
 
+from collections import Counter
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import Sandbox
+from codedpo.sandbox.cache import CachedSandbox
 
 GENERATORS = {
     "local": "codedpo.llm.local:OpenVinoGenerator",
@@ -30,6 +32,7 @@ class Services:
         self.config = config
         self.run_folder = run_folder
         self.voice = voice
+        self._sandboxes: dict[tuple[str, ...], Sandbox] = {}
         self.origins = {"generator": f"{config.model.kind} {config.model.name}".strip()}
         """Which model writes and which weights are trained and, once they are resolved, where they came from."""
 
@@ -84,17 +87,33 @@ class Services:
         self.origins |= {"trained": f"{found.name}: {found.origin}", "digest": found.digest}
         return found
 
-    @cached_property
+    @property
     def sandbox(self) -> Sandbox:
         """The isolated executor."""
+        return self.sandbox_for(())
+
+    def sandbox_for(self, modules: tuple[str, ...]) -> Sandbox:
+        """Return the executor of programs that may import ``modules`` beyond those of ``sandbox.modules``."""
         section = self.config.sandbox
-        kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
-        sandbox: Sandbox = kind.from_config(section, self.config.resources)
-        return sandbox
+        wanted = tuple(dict.fromkeys((*section.modules, *modules)))
+        if wanted not in self._sandboxes:
+            kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
+            own = section.model_copy(update={"modules": wanted})
+            sandbox: Sandbox = kind.from_config(own, self.config.resources)
+            path = self.config.resources.execution_cache
+            self._sandboxes[wanted] = CachedSandbox(sandbox, Path(path)) if path else sandbox
+        return self._sandboxes[wanted]
+
+    @property
+    def sandbox_counters(self) -> dict[str, float]:
+        """What the sandboxes have counted so far: cells from the execution cache, where there is one."""
+        total: Counter[str] = Counter()
+        for sandbox in self._sandboxes.values():
+            total.update(getattr(sandbox, "counters", {}))
+        return dict(total)
 
     def close(self) -> None:
         """Close what was built."""
         self.release_generator()
-        sandbox = self.__dict__.pop("sandbox", None)
-        if sandbox is not None:
-            sandbox.close()
+        while self._sandboxes:
+            self._sandboxes.popitem()[1].close()

@@ -59,3 +59,35 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="binary.yaml cannot be read"):
         load_config(tmp_path / "binary.yaml")
+
+
+def test_a_config_extends_another_section_by_section(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "seed: 5\nseeds: {count: 9, least_lines: 4}\npairs: {kinds: [efficiency]}\n"
+        "rankings: {strategy: {kind: self_validation, options: {damping: 0.5}}}\n"
+    )
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "middle.yaml").write_text("extends: ../base.yaml\nseeds: {count: 7}\n")
+    path = write(
+        tmp_path,
+        "extends: below/middle.yaml\nseed: 6\npairs: {kinds: [correctness]}\nrankings: {strategy: {kind: b4}}",
+    )
+    config = load_config(path, ["seeds.count=3"])
+    assert (config.name, config.seed) == ("trial", 6)
+    assert (config.seeds.count, config.seeds.least_lines) == (3, 4)
+    assert config.pairs.kinds == ("correctness",)
+    assert (config.rankings.strategy.kind, config.rankings.strategy.options) == ("b4", {})
+    assert load_config(tmp_path / "below" / "middle.yaml").seeds.count == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("extends: none.yaml", "none.yaml cannot be read"),
+        ("extends: trial.yaml", "break the circle"),
+        ("extends: [a.yaml]", "name one YAML file"),
+    ],
+)
+def test_an_extended_config_that_is_not_there_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(tmp_path, text))

@@ -58,15 +58,28 @@ SEEN_BY = {
     "candidates.largest_reject_share": (
         "candidates/test_stage.py::test_less_than_the_largest_share_of_useless_replies_may_stop_the_stage"
     ),
-    "sandbox.kind": "executions/test_stage.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
-    "sandbox.path": "executions/test_stage.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
+    "sandbox.kind": "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
+    "sandbox.path": "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted",
     "sandbox.minimum_level": (
-        "executions/test_stage.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
+        "executions/test_limits.py::test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted"
     ),
-    "sandbox.cpu_seconds": "executions/test_stage.py::test_a_limit_of_the_config_is_felt",
-    "sandbox.memory_mib": "executions/test_stage.py::test_a_limit_of_the_config_is_felt",
+    "data_only": "rankings/test_ablation.py::test_all_strategies_run_from_one_run_without_a_call_or_an_execution",
+    "pairs.slow_inputs": "pairs/test_stage.py::test_efficiency_pairs_are_timed_on_grown_inputs",
+    "pairs.slow_input_ms": "pairs/test_stage.py::test_efficiency_pairs_are_timed_on_grown_inputs",
+    "pairs.slow_input_factor": "pairs/test_stage.py::test_efficiency_pairs_are_timed_on_grown_inputs",
+    "sandbox.modules": (
+        "sandbox/test_local.py::test_modules_of_the_config_can_be_imported_and_absent_ones_are_named"
+    ),
+    "sandbox.child_per": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
+    "sandbox.launcher.kind": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.python": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.image": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.host": "sandbox/test_launchers.py::test_every_key_of_the_config_is_in_the_command",
+    "sandbox.launcher.options": "sandbox/test_launchers.py::test_the_further_options_reach_the_launcher",
+    "sandbox.cpu_seconds": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
+    "sandbox.memory_mib": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
     "sandbox.timeouts_per_solution": (
-        "executions/test_stage.py::test_after_so_many_time_outs_the_rest_is_not_run"
+        "executions/test_limits.py::test_after_so_many_time_outs_the_rest_is_not_run"
     ),
     "rankings.strategy": "rankings/test_stage.py::test_options_reach_the_strategy_and_name_it",
     "rankings.compare": "rankings/test_stage.py::test_options_reach_the_strategy_and_name_it",
@@ -118,7 +131,10 @@ SEEN_BY = {
     "evaluation.max_tokens": "evaluation/test_stage.py::test_several_samples_and_their_temperature_reach_the_model",
     "evaluation.engine": "evaluation/test_stage.py::test_the_engine_is_the_configured_kind",
     "report.tasks": "report/test_stage.py::test_only_so_many_tasks_are_browsable",
-    "resources.workers": "executions/test_stage.py::test_so_many_workers_are_started",
+    "resources.workers": "executions/test_limits.py::test_so_many_workers_are_started",
+    "resources.execution_cache": (
+        "executions/test_stage.py::test_a_second_run_executes_nothing_and_no_identity_changes"
+    ),
     "resources.data_folder": "benchmarks/test_data.py::test_the_data_folder_of_the_config_is_looked_at",
     "resources.engine_cache_gb": (
         "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine"
@@ -140,6 +156,27 @@ FLAGS_SEEN_BY = {
     "show --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "trace --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "check --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
+    "rank --strategy": "rankings/test_rank_command.py::test_options_and_plug_ins_reach_the_strategy",
+    "rank --output": "rankings/test_rank_command.py::test_the_executions_of_a_run_are_ranked_as_the_run_ranks_them",
+    "rank --json": "rankings/test_rank_command.py::test_json_lines_and_npz_of_one_task_give_the_scores_of_the_parquet",
+    "push --public": "pairs/test_push.py::test_public_is_only_public_where_asked",
+    "push --json": "pairs/test_push.py::test_every_file_of_the_export_arrives",
+    "eval --benchmarks": "evaluation/test_command.py::test_published_solutions_pass",
+    "eval --limit": "evaluation/test_command.py::test_published_solutions_pass",
+    "eval --json": "evaluation/test_command.py::test_published_solutions_pass",
+    "eval --samples": "evaluation/test_command.py::test_a_model_behind_an_address_is_asked_once",
+    "eval --temperature": "evaluation/test_command.py::test_a_model_behind_an_address_is_asked_once",
+    "eval --against": "evaluation/test_command.py::test_two_files_are_compared_on_the_same_problems",
+    "eval --output": "evaluation/test_command.py::test_without_json_a_table_is_printed",
+    "eval --quiet": "evaluation/test_command.py::test_a_quiet_evaluation_prints_its_table_only",
+    "exec --output": "test_exec.py::test_written_solutions_against_written_tests",
+    "exec --cpu-seconds": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --memory-mib": "test_exec.py::test_the_limits_are_those_of_the_command",
+    "exec --minimum-level": "test_exec.py::test_short_options_are_those_of_the_config",
+    "exec --workers": "test_exec.py::test_short_options_are_those_of_the_config",
+    "exec --audit": "test_exec.py::test_the_audit_finds_verdicts_that_depend_on_their_order",
+    "exec --quiet": "test_exec.py::test_progress_is_said_unless_it_is_quiet",
+    "exec --json": "test_exec.py::test_written_solutions_against_written_tests",
     "list --json": "test_cli.py::test_list_names_every_extension_point",
 }
 

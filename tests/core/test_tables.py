@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.core import records
+from codedpo.core import records, tables
 from codedpo.core.errors import DataError
 from codedpo.core.records import Convergence, Task, Timing
-from codedpo.core.tables import read_columns, read_rows, schema_of, table_name, write_rows
+from codedpo.core.tables import read_columns, read_rows, schema_of, table_name, write_rows, write_stream
 
 ROW_TYPES = [
     item
@@ -42,7 +42,7 @@ def test_parts_are_read_in_order_and_as_columns(tmp_path) -> None:
     paths = []
     for index in range(3):
         path = tmp_path / f"part-{index}.parquet"
-        write_rows(path, Timing, [Timing("t000000", f"t000000/s{index:02d}", 1.5, 5, [2.0, 1.5], 3)])
+        write_rows(path, Timing, [Timing("t000000", f"t000000/s{index:02d}", 1.5, 5, [2.0, 1.5], [], False)])
         paths.append(path)
     assert read_columns(paths, Timing).column("solution_id").to_pylist() == [
         f"t000000/s{i:02d}" for i in range(3)
@@ -68,3 +68,25 @@ def test_no_temporary_file_is_left(tmp_path) -> None:
     write_rows(tmp_path / "part.parquet", Timing, [])
     assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]
     assert pq.read_metadata(tmp_path / "part.parquet").num_rows == 0
+
+
+def test_a_stream_becomes_the_same_table_in_several_pieces(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 10)
+    rows = [Convergence(f"t{number}", number, 0.5, 1) for number in range(25)]
+    assert write_stream(tmp_path / "new" / "stream.parquet", Convergence, iter(rows)) == 25
+    assert read_rows([tmp_path / "new" / "stream.parquet"], Convergence) == rows
+    assert pq.ParquetFile(tmp_path / "new" / "stream.parquet").num_row_groups == 3
+
+
+def test_a_stream_that_breaks_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
+    path = tmp_path / "stream.parquet"
+    write_stream(path, Convergence, [])
+
+    def broken():
+        yield Convergence("t", 1, 0.5, 1)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_stream(path, Convergence, broken())
+    assert read_rows([path], Convergence) == []
+    assert list(tmp_path.iterdir()) == [path]

@@ -82,10 +82,10 @@ def test_bootstrap_needs_a_value() -> None:
 
 
 def test_pass_rate_uses_wilson_for_one_sample_and_bootstrap_for_several() -> None:
-    one = metrics.pass_rate([1, 0, 1, 1], 1, 1, np.random.default_rng(0))
+    one = metrics.pass_rate([1, 0, 1, 1], [1] * 4, 1, np.random.default_rng(0))
     assert (one.low, one.high) == metrics.wilson_interval(3, 4)
     assert (one.value, one.count) == (0.75, 4)
-    several = metrics.pass_rate([0, 2, 4, 1], 4, 2, np.random.default_rng(0))
+    several = metrics.pass_rate([0, 2, 4, 1], [4] * 4, 2, np.random.default_rng(0))
     assert several.value == pytest.approx((0 + 5 / 6 + 1 + 1 / 2) / 4)
     assert several.low <= several.value <= several.high
 

@@ -1,119 +1,106 @@
-"""The stage in the sandbox that the config describes: programs that meet each limit, and one from elsewhere."""
+"""The stage on solutions and assertions that CodeGen wrote, as CodeT published them."""
 
-import os
+import gzip
+import json
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from codedpo.context import StageContext
-from codedpo.core.config import Config
-from codedpo.core.errors import BackendError
+from codedpo.core.config import Config, ResourcesConfig, SandboxConfig
 from codedpo.core.progress import Voice
 from codedpo.core.records import Execution, Reject, Solution, Task, Test
-from codedpo.core.stage import StageFolder
+from codedpo.core.stage import StageFolder, StageSummary
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.executions.stage import run
-from codedpo.sandbox.base import Check, Job
-from codedpo.sandbox.local import LocalSandbox
+from codedpo.pipeline import STAGES, identity_of
+from codedpo.sandbox.files import split_assertion
 from codedpo.services import Services
 
-DOUBLE = "def f(x):\n    return 2 * x"
-SLOW = "def f(x):\n    sum(range(10**7))\n    return 2 * x"
-LARGE = "def f(x):\n    return len(bytearray(2**26)) and 2 * x"
-LOOP = "def f(x):\n    while True:\n        pass"
+TABLES = (Task, Solution, Test)
+STAGE = next(stage for stage in STAGES if stage.name == "executions")
 
 
-class Weak(LocalSandbox):
-    """Somebody's own sandbox, which reaches isolation level 1 only."""
+@pytest.fixture(scope="module")
+def tables(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[type, list[Path]]:
+    """Three tasks, eight programs each (some equal), the first assertion of thirty samples; a task without tests."""
+    with gzip.open(data_folder / "humaneval" / "HumanEval.jsonl.gz", "rt") as lines:
+        heads = {row["task_id"]: row["prompt"] for row in map(json.loads, lines)}
+    rows: dict[type, list] = {
+        Task: [Task("t000003", "s", [], "Nothing tests this.", "def g():", "g")],
+        Solution: [Solution("t000003/s00", "t000003", "x", "def g():\n    return 1")],
+        Test: [],
+    }
+    for kind in ("code_solutions", "test_cases"):
+        path = data_folder / "codet" / f"HumanEval_codegen16B_temp0.8_{kind}_even_tasks.jsonl.gz"
+        with gzip.open(path, "rt") as lines:
+            published = [json.loads(line) for line, _ in zip(lines, range(3), strict=False)]
+        for number, row in enumerate(published):
+            task = f"t{number:06d}"
+            if kind == "code_solutions":
+                rows[Task].append(Task(task, "s", [], heads[row["task_id"]], "", ""))
+                texts = [*row["samples"][:7], row["samples"][0]]
+                codes = [heads[row["task_id"]] + text for text in texts]
+                rows[Solution] += [Solution(f"{task}/s{n:02d}", task, "x", c) for n, c in enumerate(codes)]
+            else:
+                firsts = ["assert " + text.split("\n")[0] for text in row["samples"][:30]]
+                for n, code in enumerate(dict.fromkeys(firsts)):
+                    rows[Test].append(Test(f"{task}/a{n:02d}", task, "x", code, *split_assertion(code)))
+    folder = tmp_path_factory.mktemp("tables")
+    for row_type in TABLES:
+        write_rows(folder / f"{row_type.__name__}.parquet", row_type, rows[row_type])
+    return {row_type: [folder / f"{row_type.__name__}.parquet"] for row_type in TABLES}
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options, layers=("seccomp",))
 
-
-def stage_of(folder: Path, solutions: list[str], tests: int = 1, **sections: Any) -> StageFolder:
-    config = Config.model_validate({"name": "test", **sections})
-    rows: dict[type, list[Any]] = {
-        Task: [Task("t000000", "s000000", [], "Double x.", "def f(x):", "f")],
-        Solution: [
-            Solution(f"t000000/s{number:02d}", "t000000", "x", code) for number, code in enumerate(solutions)
-        ],
-        Test: [
-            Test(f"t000000/a{number:02d}", "t000000", "x", f"assert f({number}) == {2 * number}",
-                 f"f({number})", str(2 * number))
-            for number in range(tests)
-        ],
-    }  # fmt: skip
-    inputs = {row_type: [folder / f"{row_type.__name__}.parquet"] for row_type in rows}
-    for row_type, items in rows.items():
-        write_rows(inputs[row_type][0], row_type, items)
-    stage = StageFolder(folder / "4-executions").open({"stage": "executions"})
-    voice = Voice(quiet=True)
-    services = Services(config, folder, voice)
+def execute(
+    tables: dict[type, list[Path]], folder: Path, cache: str = ""
+) -> tuple[list[Execution], StageSummary, dict]:
+    config = Config(
+        name="test",
+        shard_size=2,
+        sandbox=SandboxConfig(cpu_seconds=0.2),
+        resources=ResourcesConfig(workers=1, execution_cache=cache),
+    )
+    services = Services(config, folder, Voice(quiet=True))
+    identity = identity_of(STAGE, config, services, {})
+    stage = StageFolder(folder / "4-executions").open(identity)
     try:
-        run(StageContext("executions", config, stage, inputs, {}, services, voice))
+        run(StageContext("executions", config, stage, tables, {}, services, Voice(quiet=True)))
     finally:
         services.close()
-    return stage
+    assert [row.reason for row in read_rows(stage.parts_of(Reject), Reject)] == ["no_tests"]
+    return read_rows(stage.parts_of(Execution), Execution), stage.finish(), identity
 
 
-def outcomes(stage: StageFolder) -> list[str]:
-    return [row.outcome for row in read_rows(stage.parts_of(Execution), Execution)]
+def verdicts(rows: list[Execution]) -> list[tuple[str, ...]]:
+    return [(row.solution_id, row.test_id, row.outcome, row.value_digest, row.oracle) for row in rows]
 
 
-def test_every_cell_is_a_row_and_equal_programs_share_a_run(tmp_path: Path) -> None:
-    stage = stage_of(tmp_path, [DOUBLE, "def f(x):\n    return x", DOUBLE], tests=2)
-    assert outcomes(stage) == ["passed", "passed", "passed", "failed", "passed", "passed"]
-    assert stage.finish().counters["programs_run"] == 2
-
-
-def test_a_task_without_tests_is_a_reject(tmp_path: Path) -> None:
-    stage = stage_of(tmp_path, [DOUBLE], tests=0)
-    (reject,) = read_rows(stage.parts_of(Reject), Reject)
-    assert (reject.row_id, reject.reason) == ("t000000", "no_tests")
-
-
-@pytest.mark.parametrize(
-    ("key", "tight", "loose", "solution"),
-    [("cpu_seconds", 0.05, 5.0, SLOW), ("memory_mib", 32, 512, LARGE)],
-)
-def test_a_limit_of_the_config_is_felt(
-    tmp_path: Path, key: str, tight: float, loose: float, solution: str
+def test_a_second_run_executes_nothing_and_no_identity_changes(
+    tables: dict[type, list[Path]], tmp_path: Path
 ) -> None:
-    (refused,) = outcomes(stage_of(tmp_path / "tight", [solution], sandbox={key: tight}))
-    assert refused != "passed"
-    assert outcomes(stage_of(tmp_path / "loose", [solution], sandbox={key: loose})) == ["passed"]
+    cache = str(tmp_path / "cache" / "executions.sqlite")
+    plain, plain_summary, identity = execute(tables, tmp_path / "plain")
+    first, first_summary, first_identity = execute(tables, tmp_path / "first", cache)
+    second, second_summary, second_identity = execute(tables, tmp_path / "second", cache)
+    assert identity == first_identity == second_identity
+    assert verdicts(plain) == verdicts(first)
+    assert first == second
+    assert first_summary.fingerprint == second_summary.fingerprint
+    programs = {(row.task_id, row.solution_id) for row in first}
+    assert len(programs) == 24
+    cells = first_summary.counters["cells_executed"]
+    assert 100 < cells < len(first)
+    assert first_summary.counters["cells_from_cache"] == 0
+    assert second_summary.counters["cells_executed"] == 0
+    assert second_summary.counters["cells_from_cache"] == cells
+    assert "cells_executed" not in plain_summary.counters
 
 
-@pytest.mark.parametrize("most", [1, 3])
-def test_after_so_many_time_outs_the_rest_is_not_run(tmp_path: Path, most: int) -> None:
-    stage = stage_of(tmp_path, [LOOP], 4, sandbox={"cpu_seconds": 0.05, "timeouts_per_solution": most})
-    assert outcomes(stage) == ["timeout"] * most + ["not_run"] * (4 - most)
-
-
-def test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted(tmp_path: Path) -> None:
-    section = {"kind": "plugin", "path": f"{__name__}:Weak"}
-    weak = stage_of(tmp_path / "weak", [DOUBLE], sandbox=section | {"minimum_level": 1})
-    assert [row.isolation_level for row in read_rows(weak.parts_of(Execution), Execution)] == [1]
-    with pytest.raises(BackendError, match="isolation level 1 on this machine and 2 is required"):
-        stage_of(tmp_path / "strong", [DOUBLE], sandbox=section | {"minimum_level": 2})
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_so_many_workers_are_started(tmp_path: Path, workers: int) -> None:
-    config = Config.model_validate({"name": "test", "resources": {"workers": workers}})
-    services = Services(config, tmp_path, Voice(quiet=True))
-    before = oracles()
-    try:
-        jobs = [Job(str(number), (DOUBLE,) * 20, (Check("", "f(1)", "2"),)) for number in range(6)]
-        assert len(list(services.sandbox.run(jobs))) == 6
-        assert len(oracles() - before) == workers
-    finally:
-        services.close()
-
-
-def oracles() -> set[int]:
-    """Return the processes below this one that judge programs, one a worker."""
-    processes = psutil.Process(os.getpid()).children(recursive=True)
-    return {process.pid for process in processes if "codedpo.sandbox.oracle" in " ".join(process.cmdline())}
+def test_equal_programs_share_their_cells(tables: dict[type, list[Path]], tmp_path: Path) -> None:
+    rows, _, _ = execute(tables, tmp_path)
+    by_solution: dict[str, list[tuple[str, int]]] = {}
+    for row in rows:
+        by_solution.setdefault(row.solution_id, []).append((row.outcome, row.cpu_ns))
+    for task in ("t000000", "t000001", "t000002"):
+        assert by_solution[f"{task}/s00"] == by_solution[f"{task}/s07"]

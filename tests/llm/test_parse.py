@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.llm.parse import Extraction, extract_code, trim_solution
+from codedpo.llm.parse import ExtractedCode, Extraction, extract_code, extract_program, trim_solution
 from codedpo.llm.source import bound_names, code_blocks, loaded_names, syntax_tree, whole_statements
 
 FUNCTION = "def f(x):\n    return x + 1"
@@ -136,3 +136,15 @@ def test_completions_of_a_base_model(rows: Rows) -> None:
         for sample in row["samples"]:
             outcomes[extract_code(sample, name, prefix=row["prompt"]).outcome.value] += 1
     assert outcomes["found"] / outcomes.total() > 0.95
+
+
+def test_a_program_without_entry_point_is_the_first_block_that_parses():
+    reply = (
+        "Run:\n```\npip install x\n```\nFor\n```\n3\nYES\n```\nwrite\n"
+        "```python\nn = int(input())\nprint(n * 2)\n```\nor\n```python\nprint(3)\n```"
+    )
+    assert extract_program(reply) == ExtractedCode(Extraction.FOUND, "n = int(input())\nprint(n * 2)")
+    assert extract_program("```python\nfor x in\n```").outcome is Extraction.SYNTAX_ERROR
+    assert extract_program("```\n3\n```").outcome is Extraction.SYNTAX_ERROR
+    assert extract_program("I cannot say.").outcome is Extraction.NO_CODE
+    assert extract_program("<think>```python\nx\n```</think>No.").outcome is Extraction.NO_CODE

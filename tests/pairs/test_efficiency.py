@@ -9,18 +9,19 @@ from codedpo.pairs.efficiency import fast_against_slow
 class Plain:
     ratio: float
     low: float
+    high: float
 
 
 def smallest_paired_ratio(first, second):
     ratios = sorted(a / b for a, b in zip(first, second, strict=True))
-    return Plain(ratios[len(ratios) // 2], ratios[0])
+    return Plain(ratios[len(ratios) // 2], ratios[0], ratios[-1])
 
 
 def test_fastest_against_slowest():
     choice = fast_against_slow([[20.0, 21], [], [10.0, 10], [15.0, 14]], smallest_paired_ratio)
     assert (choice.chosen, choice.rejected) == (2, 0)
     assert choice.ratio == pytest.approx(2.1)
-    assert choice.low == pytest.approx(2.0)
+    assert (choice.low, choice.high) == (pytest.approx(2.0), pytest.approx(2.1))
 
 
 @pytest.mark.parametrize(

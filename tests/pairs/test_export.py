@@ -1,8 +1,11 @@
 import json
 
 import pytest
+import yaml
 
-from codedpo.core.records import Pair, PairKind
+from codedpo.core.config import Config
+from codedpo.core.records import Pair, PairKind, Seed
+from codedpo.pairs.card import Provenance, dataset_card
 from codedpo.pairs.export import write_exports
 
 
@@ -38,10 +41,14 @@ def test_counts_and_unpaired_sides_once(tmp_path):
     assert write_exports(PAIRS, tmp_path) == {
         "preferences/train": 3,
         "preferences/validation": 1,
+        "plain/train": 3,
+        "plain/validation": 1,
         "unpaired/train": 5,
         "unpaired/validation": 2,
         "chosen/train": 2,
         "chosen/validation": 1,
+        "llama_factory/train": 3,
+        "llama_factory/validation": 1,
     }
 
 
@@ -79,3 +86,75 @@ def test_json_lines_hold_one_message_a_side(tmp_path):
         for key, value in first.items()
         if key not in ("prompt", "chosen", "rejected")
     )
+
+
+def test_the_plain_form_joins_to_prompt_and_answer(tmp_path):
+    write_exports(PAIRS, tmp_path)
+    row = json.loads((tmp_path / "plain" / "validation.jsonl").read_text())
+    assert row["prompt"] + row["chosen"] == f"{PAIRS[3].prompt}\n{PAIRS[3].chosen}"
+    assert row["rejected"] == PAIRS[3].rejected
+    assert row["kind"] == "correctness"
+
+
+def test_llama_factory_finds_its_columns_by_the_dataset_info(tmp_path):
+    write_exports(PAIRS, tmp_path)
+    folder = tmp_path / "llama_factory"
+    info = json.loads((folder / "dataset_info.json").read_text())
+    assert set(info) == {"codedpo_train", "codedpo_validation"}
+    entry = info["codedpo_train"]
+    assert (entry["formatting"], entry["ranking"]) == ("sharegpt", True)
+    rows = [json.loads(line) for line in (folder / entry["file_name"]).read_text().splitlines()]
+    columns = entry["columns"]
+    assert [row[columns["messages"]] for row in rows] == [
+        [{"from": "human", "value": pair.prompt}] for pair in PAIRS[:3]
+    ]
+    for side in ("chosen", "rejected"):
+        assert [row[columns[side]] for row in rows] == [
+            {"from": "gpt", "value": getattr(pair, side)} for pair in PAIRS[:3]
+        ]
+
+
+def test_axolotl_names_files_and_fields_that_exist(tmp_path):
+    write_exports(PAIRS, tmp_path)
+    config = yaml.safe_load((tmp_path / "axolotl.yaml").read_text())
+    assert config["rl"] == "dpo"
+    for key, count in (("datasets", 3), ("test_datasets", 1)):
+        (entry,) = config[key]
+        assert entry["type"] == "chat_template.default"
+        rows = [json.loads(line) for line in (tmp_path / entry["path"]).read_text().splitlines()]
+        assert len(rows) == count
+        assert rows[0][entry["field_messages"]][0]["role"] == "user"
+        assert rows[0][entry["field_chosen"]][-1]["role"] == "assistant"
+    write_exports(PAIRS[:1], tmp_path / "one")
+    assert "test_datasets" not in yaml.safe_load((tmp_path / "one" / "axolotl.yaml").read_text())
+
+
+def test_the_folder_with_its_card_is_a_dataset(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    hub = pytest.importorskip("huggingface_hub")
+    rows = write_exports(PAIRS, tmp_path / "export")
+    seeds = {
+        pair.task_id: Seed(f"s{pair.task_id}", "f", "", "boltons|x==25", "f.py", "bsd-3-clause", 1, 2, "")
+        for pair in PAIRS
+    }
+    config = Config(name="trial", description="A trial.", model={"url": "http://inside", "name": "coder"})
+    card = dataset_card(PAIRS, rows, Provenance(config, seeds, 9, {"tasks": {"same_name": 2}}))
+    (tmp_path / "export" / "README.md").write_text(card)
+
+    def load(*name):
+        return datasets.load_dataset(str(tmp_path / "export"), *name, cache_dir=str(tmp_path / "cache"))
+
+    found = load()
+    assert {split: len(of) for split, of in found.items()} == {"train": 3, "validation": 1}
+    assert found["train"][0]["chosen"] == [{"role": "assistant", "content": PAIRS[0].chosen}]
+    assert load("unpaired")["train"].column_names[:3] == ["prompt", "completion", "label"]
+    assert load("llama_factory")["validation"][0]["rejected"]["from"] == "gpt"
+    data = hub.DatasetCard(card).data
+    assert data.size_categories == ["n<1K"]
+    assert [one["config_name"] for one in data.configs if one.get("default")] == ["preferences"]
+    assert "| bsd-3-clause | 3 | 4 |" in card
+    assert "| boltons x==25 | bsd-3-clause | 3 | 4 |" in card
+    assert "3 functions of 9 drawn" in card
+    assert "2 seeds and tasks that repeat a problem" in card
+    assert "A trial." in card
+    assert "http://inside" not in card

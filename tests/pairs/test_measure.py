@@ -5,6 +5,7 @@ from codedpo.core.matrix import PassMatrix
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.measure import measure, timing_job
 from codedpo.pairs.scored import Scored
+from codedpo.pairs.slow_inputs import GrowthRule
 from codedpo.sandbox.base import Limits
 from codedpo.sandbox.local import LocalSandbox
 from codedpo.sandbox.timing import compare
@@ -22,7 +23,7 @@ PASSED = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1]], dtype
 
 def task_of(passed=PASSED, codes=CODES):
     matrix = PassMatrix.of_passes(passed, "task")
-    ranks = np.array([1, 1, 1, 4, 1])
+    ranks = np.array([1, 1, 1, 4, 1])[: len(codes)]
     return Scored(matrix, 1.0 / ranks, ranks, codes, "Sum the numbers up to n.")
 
 
@@ -44,11 +45,28 @@ def test_what_cannot_be_timed_says_why(task, calls, reason):
     assert timing_job(task, calls, Limits(), 5) == reason
 
 
-def test_real_timing_makes_the_fast_one_chosen():
+@pytest.mark.parametrize("inputs", [0, 2])
+def test_real_timing_makes_the_fast_one_chosen(inputs):
+    rule = GrowthRule(inputs, least_ms=0.01, most_factor=64)
     with LocalSandbox() as sandbox:
-        rows = measure(task_of(), CALLS, sandbox, Limits(), repeats=3, decisive_repeats=7)
+        rows = measure(task_of(), CALLS, sandbox, Limits(), 3, 7, rule)
     assert [row.solution_id for row in rows] == ["task/s00", "task/s01", "task/s02"]
     assert [row.repeats for row in rows] == [7, 3, 7]
     choice = fast_against_slow([row.samples_ns for row in rows], compare, 1.1)
     assert (choice.chosen, choice.rejected) == (0, 2)
-    assert choice.low > 2
+    assert 2 < choice.low <= choice.ratio <= choice.high
+    if inputs:
+        assert all(row.are_grown for row in rows)
+        factors = [int(label.partition("  # multiplied x ")[2]) for label in rows[0].inputs]
+        assert len(factors) == 2
+        assert all(1 < factor <= 64 for factor in factors)
+    else:
+        assert all((row.inputs, row.are_grown) == (["f(3000)", "f(5000)"], False) for row in rows)
+
+
+def test_inputs_that_cannot_grow_leave_the_tests_own():
+    codes = ("def f(n):\n    return n == 1\n", "def f(n):\n    return not n != 1\n")
+    task = task_of(np.ones((2, 1), dtype=bool), codes)
+    with LocalSandbox() as sandbox:
+        rows = measure(task, {"task/a00": "f(None)"}, sandbox, Limits(), 3, 7, GrowthRule(3, 1.0, 4096))
+    assert [(row.inputs, row.are_grown) for row in rows] == [(["f(None)"], False)] * 2

@@ -14,8 +14,10 @@ from codedpo.core.records import (
     Outcome,
     Pair,
     Reject,
+    Seed,
     Solution,
     SolutionScore,
+    Task,
     Test,
     Text,
     TextKind,
@@ -23,7 +25,8 @@ from codedpo.core.records import (
 )
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
-from codedpo.pairs.stage import run, user_message, validation_tasks
+from codedpo.pairs.inputs import user_message
+from codedpo.pairs.stage import run, validation_tasks
 from codedpo.sandbox.local import LocalSandbox
 
 CORRECTNESS = PairsConfig(kinds=("correctness",))
@@ -37,12 +40,16 @@ TASKS = {
 SURENESS = {"t000001": 0.6, "t000002": 0.9, "t000003": 0.9, "t000004": 0.9}
 
 
-def rows_of(task_id, solutions):
+def rows_of(task_id, solutions, codes=()):
     prompt = json.dumps([{"role": "user", "content": f"Solve {task_id}."}])
+    number = task_id.lstrip("t0")
+    yield Seed(f"s{number}", "f", "", "boltons==25.0.0" if number < "4" else "mine", "f.py", "mit", 1, 2, "")
+    yield Task(task_id, f"s{number}", [], f"Solve {task_id}.", "def f(x):", "f")
     for number, (passes, rank) in enumerate(solutions):
         solution_id = f"{task_id}/s{number:02d}"
+        code = codes[number] if codes else f"def f(x):\n    return {number}\n"
         yield Text(f"{solution_id}/x", TextKind.SOLUTION.value, task_id, number, prompt, "", "stop", 1, 1)
-        yield Solution(solution_id, task_id, f"{solution_id}/x", f"def f(x):\n    return {number}\n")
+        yield Solution(solution_id, task_id, f"{solution_id}/x", code)
         score = 1.0 if rank == 1 else 0.5 / rank
         yield SolutionScore(task_id, solution_id, "self_validation", score, rank)
         yield SolutionScore(task_id, solution_id, "consensus", score, rank, SURENESS[task_id] * score)
@@ -65,10 +72,19 @@ def rows_of(task_id, solutions):
         yield Test(f"{task_id}/a{test:02d}", task_id, "x", f"assert f({test}) == 1", f"f({test})", "1")
 
 
-def context_of(folder, section, tasks=TASKS, strategy="self_validation", rows=(), services=None):
-    rows = rows or [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
+def stage_of(folder, name):
+    """Return the folder of a finished stage before, which dropped rows because they repeat a benchmark."""
+    stage = StageFolder(folder / name).open({"stage": name})
+    drops = [Reject("f", "same_code", "humaneval HumanEval/1")] * (3 if name == "seeds" else 0)
+    stage.write_part(0, {}, [*drops, Reject("g", "no_docstring", "")])
+    stage.finish()
+    return stage.path
+
+
+def context_of(folder, section, tasks=TASKS, strategy="self_validation", codes=(), rows=(), services=None):
+    rows = rows or [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions, codes)]
     inputs = {}
-    for row_type in (Text, Solution, SolutionScore, Execution, Test):
+    for row_type in (Seed, Task, Text, Solution, SolutionScore, Execution, Test):
         inputs[row_type] = [folder / f"{row_type.__name__}.parquet"]
         write_rows(inputs[row_type][0], row_type, [row for row in rows if isinstance(row, row_type)])
     return StageContext(
@@ -81,7 +97,7 @@ def context_of(folder, section, tasks=TASKS, strategy="self_validation", rows=()
         ),
         folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
         inputs=inputs,
-        stage_folders={},
+        stage_folders={name: stage_of(folder, name) for name in ("seeds", "tasks")},
         services=services,
         voice=Voice(quiet=True),
     )
@@ -111,6 +127,48 @@ def test_exports_are_written_and_split_by_task(tmp_path):
     for split in ("train", "validation"):
         (line,) = (context.folder.path / "export" / "preferences" / f"{split}.jsonl").read_text().splitlines()
         assert json.loads(line)["split"] == split
+
+
+def test_the_card_counts_kinds_licences_sources_and_decontamination(tmp_path):
+    context = context_of(tmp_path, CORRECTNESS)
+    run(context)
+    card = (context.folder.path / "export" / "README.md").read_text()
+    assert "| correctness | 1 | 1 |" in card
+    assert "| mit | 2 | 2 |" in card
+    assert "| boltons==25.0.0 | mit | 1 | 1 |" in card
+    assert "| mine | mit | 1 | 1 |" in card
+    assert "2 functions of 4 drawn led to a pair" in card
+    assert "Against humaneval: 3 seeds and tasks" in card
+    assert "| seeds | same_code | 3 |" in card
+    assert "no_docstring" not in card
+    assert "least_margin: 0.0" in card
+
+
+SUMS = (
+    "def f(n):\n    return n * (n + 1) // 2\n",
+    "def f(n):\n    total = 0\n    for i in range(n + 1):\n        total += i\n    return total\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "factors"),
+    [({"slow_inputs": 0}, []), ({"slow_input_factor": 16}, [16]), ({"slow_input_ms": 1e-6}, [4])],
+)
+def test_efficiency_pairs_are_timed_on_grown_inputs(tmp_path, options, factors):
+    section = PairsConfig(kinds=("efficiency",), validation_share=0.0, **options)
+    with LocalSandbox(workers=1) as sandbox:
+        tasks = {"t000001": [((1, 1), 1), ((1, 1), 1)]}
+        services = SimpleNamespace(sandbox=sandbox)
+        context = context_of(tmp_path, section, tasks, codes=SUMS, services=services)
+        run(context)
+    timings = read_rows(context.folder.parts_of(Timing), Timing)
+    assert [int(label.rpartition(" x ")[2]) for label in timings[0].inputs if " x " in label] == factors
+    (marker,) = context.folder.part_markers()
+    assert marker["counters"]["timed_on_grown_inputs"] == len(factors)
+    if options.get("slow_input_factor"):
+        (pair,) = pairs_of(context)
+        assert (pair.chosen_solution_id, pair.rejected_solution_id) == ("t000001/s00", "t000001/s01")
+        assert 1.1 < pair.speed_ratio_low <= pair.speed_ratio <= pair.speed_ratio_high
 
 
 def test_a_smaller_margin_makes_no_pair(tmp_path):
@@ -169,7 +227,11 @@ def test_solutions_are_measured_so_often_and_paired_above_the_least_ratio(
         replace(row, call="f(4000)", expected="8002000") if isinstance(row, Test) else row for row in rows
     ]
     section = PairsConfig(
-        kinds=("efficiency",), timing_repeats=3, decisive_repeats=7, least_speed_ratio=least_speed_ratio
+        kinds=("efficiency",),
+        slow_inputs=0,
+        timing_repeats=3,
+        decisive_repeats=7,
+        least_speed_ratio=least_speed_ratio,
     )
     with LocalSandbox(workers=1) as sandbox:
         context = context_of(tmp_path, section, rows=rows, services=SimpleNamespace(sandbox=sandbox))

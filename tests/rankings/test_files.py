@@ -58,7 +58,7 @@ def test_parquet_with_values(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("x.csv", b"", "must end in"),
+        ("x.csv", b"", "name a file that ends in"),
         ("x.npz", b"no zip", "not a readable npz"),
         ("x.jsonl", b"{", "cannot be read as jsonl"),
         ("x.jsonl", b'{"task_id": "a"}\n', "no column solution_id, test_id, passed"),

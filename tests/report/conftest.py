@@ -159,7 +159,7 @@ def run_folder(tmp_path_factory):
     )
     inputs_of_the_run(folder)
     sandbox = LocalSandbox.from_config(config.sandbox, config.resources)
-    services = SimpleNamespace(run_folder=folder, sandbox=sandbox, config=config)
+    services = SimpleNamespace(run_folder=folder, sandbox=sandbox, config=config, sandbox_counters={})
     try:
         for name in ("executions", "rankings", "pairs"):
             context = context_of(folder, config, name, services)

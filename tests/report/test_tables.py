@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.core.records import Convergence, Execution, SolutionScore
+from codedpo.core.records import AlternativePair, Convergence, Execution, Pair, SolutionScore
 from codedpo.core.tables import to_arrow
 from codedpo.report import tables
 
@@ -47,6 +47,26 @@ def test_strategies_are_compared_task_by_task():
     assert same["spearman"] == pytest.approx(1.0)
     assert tied["same_best"] == 0.5
     assert tied["spearman"] == pytest.approx((np.sqrt(3) / 2 - 1) / 2)
+
+
+def pair_of(chosen, rejected, kind="correctness"):
+    return Pair(
+        f"t/{kind}/{chosen}", "t", kind, "", "", "", chosen, rejected, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, "train"
+    )
+
+
+def test_pairs_of_strategies_are_compared_by_their_sides():
+    table = scores(ours=[[1.0, 0.5, 0.0]], other=[[1.0, 0.0, 0.5]], silent=[[1.0, 1.0, 1.0]])
+    own = [pair_of("s0", "s2"), pair_of("s3", "s4"), pair_of("s0", "s1", "efficiency")]
+    alternatives = [
+        AlternativePair("t", "other", chosen, rejected, -1.0)
+        for chosen, rejected in (("s0", "s1"), ("s3", "s4"), ("s6", "s7"))
+    ]
+    other, silent = tables.strategies_compared(table, "ours", own, alternatives)
+    assert (other["pairs"], other["same_pairs"], other["same_chosen"]) == (3, 0.5, 1.0)
+    assert (silent["pairs"], silent["same_pairs"], silent["same_chosen"]) == (0, 0.0, 0.0)
+    other, _ = tables.strategies_compared(table, "ours", own[2:], alternatives)
+    assert (other["pairs"], other["same_pairs"], other["same_chosen"]) == (3, None, None)
 
 
 def test_gaps_and_scores_are_those_of_one_strategy():

@@ -1,11 +1,11 @@
 import multiprocessing
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from codedpo.core.errors import BackendError
-from codedpo.core.records import Outcome
 from codedpo.sandbox.base import Check, Job, Limits
 from codedpo.sandbox.cache import CachedSandbox, cells_in
 from codedpo.sandbox.local import LocalSandbox
@@ -28,10 +28,10 @@ def test_a_second_run_runs_nothing_and_says_the_same(tmp_path: Path) -> None:
     cache = CachedSandbox(LocalSandbox(workers=1), tmp_path / "new" / "cache.sqlite")
     try:
         first = list(cache.run([JOB]))
-        assert (cache.hits, cache.misses) == (0, 16)
-        cache.hits = cache.misses = 0
+        assert tuple(cache.counters.values()) == (0, 16)
+        cache.counters.update(cells_from_cache=0, cells_executed=0)
         assert [matrix.cells for matrix in cache.run([JOB])] == [first[0].cells]
-        assert (cache.hits, cache.misses) == (16, 0)
+        assert tuple(cache.counters.values()) == (16, 0)
         assert cells_in(tmp_path / "new" / "cache.sqlite") == 16
     finally:
         cache.close()
@@ -45,11 +45,11 @@ def test_only_what_is_new_is_run(tmp_path: Path) -> None:
             (matrix,) = plain.run([JOB])
             whole = [[cell.outcome.value for cell in row] for row in matrix.cells]
         outcomes(cache, part)
-        cache.hits = cache.misses = 0
+        cache.counters.update(cells_from_cache=0, cells_executed=0)
         found = outcomes(cache, Job("first", SOLUTIONS[:1], CHECKS[:1]), JOB, replace(JOB, job_id="again"))
         assert found[1] == ("a", whole)
         assert found[2] == ("again", whole)
-        assert cache.hits >= 4
+        assert cache.counters["cells_from_cache"] >= 4
     finally:
         cache.close()
 
@@ -67,9 +67,9 @@ def test_whatever_can_change_a_verdict_is_part_of_the_key(tmp_path: Path, change
     cache = CachedSandbox(LocalSandbox(workers=1), tmp_path / "cache.sqlite")
     try:
         outcomes(cache, JOB)
-        cache.hits = 0
+        cache.counters["cells_from_cache"] = 0
         outcomes(cache, changed)
-        assert cache.hits == 0
+        assert cache.counters["cells_from_cache"] == 0
     finally:
         cache.close()
 
@@ -78,18 +78,69 @@ def test_level_and_interpreter_are_part_of_the_key(tmp_path: Path) -> None:
     for options in ({}, {"layers": ("landlock", "seccomp")}, {"preload": ("math",)}, {"fork_per_test": True}):
         cache = CachedSandbox(LocalSandbox(workers=1, **options), tmp_path / "cache.sqlite")
         outcomes(cache, JOB)
-        assert cache.hits == 0
+        assert cache.counters["cells_from_cache"] == 0
         cache.close()
 
 
-def test_what_was_not_run_is_not_kept(tmp_path: Path) -> None:
-    loop = Job("loop", ("def f(x):\n    while True:\n        pass",), CHECKS, Limits(cpu_seconds=0.05))
+LOOP = "def f(x):\n    while x > 0:\n        pass\n    return 2 * x"
+"""Right on the first test only."""
+
+
+def test_a_solution_that_loops_is_not_run_again(tmp_path: Path) -> None:
+    loop = Job("loop", (LOOP, SOLUTIONS[0]), CHECKS, Limits(cpu_seconds=0.05))
     cache = CachedSandbox(LocalSandbox(workers=1), tmp_path / "cache.sqlite")
     try:
-        assert outcomes(cache, loop)[0][1] == [[Outcome.TIMEOUT] * 2 + [Outcome.NOT_RUN] * 2]
-        assert cells_in(tmp_path / "cache.sqlite") == 2
+        first = list(cache.run([loop]))
+        assert [cell.outcome for cell in first[0].cells[0]] == ["passed", "timeout", "timeout", "not_run"]
+        assert [matrix.cells for matrix in cache.run([loop])] == [first[0].cells]
+        assert cache.counters == {"cells_from_cache": 8, "cells_executed": 8}
     finally:
         cache.close()
+
+
+@pytest.mark.parametrize("parts", [[(3,), (1,)], [(0, 3)], [(1, 2, 3)], [(2, 3), (0, 1)]])
+def test_time_outs_count_as_if_all_had_run_together(tmp_path: Path, parts: list[tuple[int, ...]]) -> None:
+    loop = Job("loop", (LOOP,), CHECKS, Limits(cpu_seconds=0.05))
+    cache = CachedSandbox(LocalSandbox(workers=1), tmp_path / "cache.sqlite")
+    try:
+        for part in parts:
+            outcomes(cache, replace(loop, checks=tuple(CHECKS[number] for number in part)))
+        assert outcomes(cache, loop)[0][1] == [["passed", "timeout", "timeout", "not_run"]]
+    finally:
+        cache.close()
+
+
+def test_a_stream_that_is_known_flows(tmp_path: Path) -> None:
+    """Known jobs come out while more go in: nothing waits for the end of the stream."""
+    jobs = [replace(JOB, job_id=str(number), checks=CHECKS * 50) for number in range(200)]
+    asked: list[str] = []
+
+    def stream():
+        for job in jobs:
+            asked.append(job.job_id)
+            yield job
+
+    cache = CachedSandbox(LocalSandbox(workers=1), tmp_path / "cache.sqlite")
+    try:
+        outcomes(cache, jobs[0])
+        results = cache.run(stream())
+        assert next(results).job_id == "0"
+        assert len(asked) < len(jobs)
+        assert [matrix.job_id for matrix in results] == [job.job_id for job in jobs[1:]]
+    finally:
+        cache.close()
+
+
+def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    cache = CachedSandbox(LocalSandbox(workers=1), path)
+    outcomes(cache, JOB)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE cells SET outcome = 'nonsense'")
+    database.close()
+    with pytest.raises(BackendError, match=r"cache\.sqlite cannot be read .*remove it"):
+        outcomes(cache, JOB)
+    cache.close()
 
 
 def test_the_file_stays_bounded(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
+import shlex
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from codedpo.core.config import LauncherConfig, ResourcesConfig, SandboxConfig
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Outcome
 from codedpo.sandbox import conformance
 from codedpo.sandbox.base import Check, Job
-from codedpo.sandbox.launchers import Launcher, bubblewrap, docker, ssh
+from codedpo.sandbox.launchers import Launcher, docker, from_config, ssh
 from codedpo.sandbox.local import LocalSandbox
 
 
@@ -19,17 +23,80 @@ def test_a_zygote_from_source_conforms() -> None:
         assert conformance.check_backend(sandbox) == len(conformance.names())
 
 
-def test_bubblewrap_conforms() -> None:
-    program = shutil.which("bwrap")
-    if program is None:
+@pytest.fixture(scope="module")
+def bubblewrapped() -> Iterator[LocalSandbox]:
+    """What ``sandbox.launcher.kind: bubblewrap`` of a config gives."""
+    if shutil.which("bwrap") is None:
         pytest.skip("needs bubblewrap: install the package bubblewrap")
-    with LocalSandbox(workers=1, launcher=bubblewrap(program)) as sandbox:
+    section = SandboxConfig(launcher=LauncherConfig(kind="bubblewrap"))
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
         try:
             sandbox.probe()
         except BackendError as error:
             pytest.skip(f"bubblewrap does not start on this kernel: {error}")
-        (matrix,) = sandbox.run([Job("a", ("def f(x):\n    return x",), (Check("", "f(1)", "1"),))])
+        yield sandbox
+
+
+@pytest.mark.parametrize("name", conformance.names())
+def test_bubblewrap_by_config_conforms(bubblewrapped: LocalSandbox, name: str) -> None:
+    assert conformance.run_check(bubblewrapped, name) == ""
+
+
+def test_the_identity_names_the_interpreter_of_the_other_side(bubblewrapped: LocalSandbox) -> None:
+    """Bubblewrap starts the system's Python, which may be another than this one."""
+    command = ["/usr/bin/python3", "-c", "import platform; print(platform.python_version())"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert bubblewrapped.identity.startswith(
+        f"bubblewrap (/usr/bin/python3) python {version} child per group"
+    )
+
+
+def test_the_further_options_reach_the_launcher() -> None:
+    """A name that only the option gives is seen by the program inside."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: install the package bubblewrap")
+    options = ("--hostname", "inside")
+    section = SandboxConfig(
+        launcher=LauncherConfig(kind="bubblewrap", python=sys.executable, options=options)
+    )
+    program = "import os\ndef f():\n    return os.uname().nodename"
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
+        try:
+            sandbox.probe()
+        except BackendError as error:
+            pytest.skip(f"bubblewrap does not start on this kernel: {error}")
+        (matrix,) = sandbox.run([Job("a", (program,), (Check("", "f()", "'inside'"),))])
     assert matrix.cells[0][0].outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        (
+            LauncherConfig(kind="docker", image="mine:3", options=("--memory", "1g"), python="pypy"),
+            "docker mine:3 1g pypy",
+        ),
+        (
+            LauncherConfig(kind="ssh", host="there", options=("-p", "22"), python="python3.12"),
+            "ssh there -p 22",
+        ),
+        (LauncherConfig(kind="bubblewrap", python="/bin/python"), "bwrap /bin/python"),
+    ],
+)
+def test_every_key_of_the_config_is_in_the_command(section: LauncherConfig, words: str) -> None:
+    launcher = from_config(section)
+    assert launcher
+    assert set(words.split()) <= set(launcher.argv({}))
+    assert section.python in launcher.argv({})[-1 if launcher.joined else launcher.argv({}).index("-S") - 1]
+    assert from_config(LauncherConfig()) is None
+
+
+def test_a_launcher_whose_program_is_missing_is_one_sentence() -> None:
+    with (
+        LocalSandbox(workers=1, launcher=Launcher("docker", ("no-such-docker",))) as sandbox,
+        pytest.raises(BackendError, match="docker needs the program no-such-docker, which is not installed"),
+    ):
+        sandbox.probe()
 
 
 def test_a_launcher_that_does_not_start_is_one_sentence() -> None:
@@ -44,4 +111,18 @@ def test_the_containers_get_neither_network_nor_files() -> None:
     argv = docker("image").argv({"TZ": "UTC"})
     assert argv[argv.index("--network") + 1] == "none"
     assert {"--read-only", "TZ=UTC", "image"} <= set(argv)
-    assert ssh("host").argv({})[:4] == ["ssh", "-o", "BatchMode=yes", "host"]
+
+
+def test_the_shell_of_the_other_side_reads_one_word() -> None:
+    """Ssh joins its arguments with blanks and hands them to a shell."""
+    *prefix, command = ssh("host").argv({"TZ": "UTC"})
+    assert prefix == ["ssh", "-o", "BatchMode=yes", "host"]
+    assert shlex.split(command) == Launcher("plain", ()).argv({"TZ": "UTC"})
+
+
+def test_a_zygote_behind_a_shell_works() -> None:
+    """``sh -c`` does to the command what ssh's other side does."""
+    launcher = Launcher("shell", ("sh", "-c"), sys.executable, joined=True)
+    with LocalSandbox(workers=1, launcher=launcher) as sandbox:
+        (matrix,) = sandbox.run([Job("a", ("def f(x):\n    return x",), (Check("", "f(1)", "1"),))])
+    assert matrix.cells[0][0].outcome is Outcome.PASSED

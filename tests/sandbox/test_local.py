@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from codedpo.core.config import ResourcesConfig, SandboxConfig
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox.base import Check, Job, Limits, Matrix
@@ -300,3 +302,52 @@ def test_a_killed_worker_costs_no_verdict() -> None:
                 os.kill(pid, signal.SIGKILL)
         found += stream
     assert [outcomes(matrix) for matrix in found] == [[["passed"]]] * 10
+
+
+def test_who_stops_listening_stops_the_work() -> None:
+    """Loops of several minutes end when the results are given up, and the sandbox can be used again."""
+    loop = "def f(x):\n    while True:\n        pass"
+    checks = tuple(Check("", f"f({n})", "1") for n in range(4))
+    slow = [Job(str(n), (loop,), checks, Limits(cpu_seconds=60)) for n in range(40)]
+    quick = Job("quick", ("def f(x):\n    return x",), checks)
+    others = set(psutil.Process().children())
+    with LocalSandbox(workers=1) as sandbox:
+        results = sandbox.run([quick, *slow])
+        assert next(results).job_id == "quick"
+        results.close()
+        assert set(psutil.Process().children()) == others
+        assert [matrix.job_id for matrix in sandbox.run([quick] * 3)] == ["quick"] * 3
+        assert len(set(psutil.Process().children()) - others) == 1
+
+
+def test_another_system_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    with pytest.raises(BackendError, match="needs Linux; .*inside a Linux container"):
+        LocalSandbox().probe()
+
+
+@pytest.mark.parametrize(("child_per", "seen"), [("group", 2), ("solution", 2), ("test", 1)])
+def test_the_config_says_what_shares_a_child(child_per: str, seen: int) -> None:
+    counter = "calls = []\ndef f():\n    calls.append(1)\n    return len(calls)"
+    checks = (Check("", "f()", "1"), Check("", "f()", "1"))
+    section = SandboxConfig(child_per=child_per)
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
+        assert f"child per {child_per} " in sandbox.identity
+        (matrix,) = sandbox.run([Job("one", (counter, counter), checks)])
+    wanted = "passed" if seen == 1 else "failed"
+    assert outcomes(matrix) == [["passed", wanted]] * 2
+
+
+def test_modules_of_the_config_can_be_imported_and_absent_ones_are_named() -> None:
+    section = SandboxConfig(modules=("numpy", "no_such_module"))
+    job = Job(
+        "m", ("import numpy\ndef f(): return int(numpy.arange(4).sum())",), (Check(call="f()", expected="6"),)
+    )
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([job])
+        assert matrix.cells[0][0].outcome is Outcome.PASSED
+        assert sandbox.probe().missing_modules == ("no_such_module",)
+    with LocalSandbox.from_config(SandboxConfig(), ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([job])
+        assert matrix.cells[0][0].error_type == "ImportRefused: numpy"

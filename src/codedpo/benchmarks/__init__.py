@@ -8,6 +8,7 @@ from codedpo.core.registry import load
 BENCHMARKS = {
     "humaneval": "codedpo.benchmarks.humaneval:HumanEval",
     "humanevalplus": "codedpo.benchmarks.plus:HumanEvalPlus",
+    "livecodebench": "codedpo.benchmarks.livecodebench:LiveCodeBench",
     "mbpp": "codedpo.benchmarks.mbpp:Mbpp",
     "mbpp_full": "codedpo.benchmarks.mbpp:MbppFull",
     "mbppplus": "codedpo.benchmarks.plus:MbppPlus",

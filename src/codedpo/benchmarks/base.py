@@ -29,10 +29,15 @@ class Problem:
     plus_inputs: tuple[str, ...] = ()
     absolute_tolerance: float = 0.0
     """Largest difference at which two floats count as equal."""
+    modules: tuple[str, ...] = ()
+    """Modules without which the problem cannot be judged; it then counts as not run, never as failed."""
 
 
 class Benchmark(Protocol):
     """Known problems, what a model is asked, and how an answer is judged."""
+
+    modules: tuple[str, ...]
+    """Modules beyond the standard library that answers may import where they are installed."""
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems in published order.

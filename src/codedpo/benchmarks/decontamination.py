@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from codedpo.benchmarks.assertions import parse
 from codedpo.benchmarks.base import Problem
 
+REASONS = ("same_code", "shared_10_gram", "shared_8_gram", "same_prompt", "same_name")
+"""Every ``Match.reason``; stages drop rows under these names."""
 _BUILTINS = frozenset(dir(builtins))
 _IDIOM = frozenset(word.lower() for word in [*keyword.kwlist, *_BUILTINS])
 _WORD = re.compile(r"[a-z0-9]+")
@@ -109,7 +111,7 @@ class Match:
     """What a text has in common with a benchmark problem."""
 
     reason: str
-    """``same_code``, ``shared_10_gram``, ``shared_8_gram``, ``same_prompt`` or ``same_name``."""
+    """One of ``REASONS``."""
     problem: str
     """Benchmark and problem, ``humaneval HumanEval/23``."""
     evidence: str

@@ -26,6 +26,8 @@ LIMITS = Limits(cpu_seconds=3.0)
 class HumanEval:
     """The original 164 problems with the original assertions."""
 
+    modules: tuple[str, ...] = ()
+
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
 

@@ -28,6 +28,8 @@ LIMITS = Limits(cpu_seconds=10.0)
 class Mbpp:
     """The 427 problems whose wording and tests were checked by hand."""
 
+    modules: tuple[str, ...] = ()
+
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
 

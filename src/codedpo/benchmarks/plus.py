@@ -82,6 +82,7 @@ def _condensed(call: str, items: str) -> str:
 class HumanEvalPlus:
     """164 problems; the first ``len(problem.base_inputs)`` checks of a job are HumanEval's own inputs."""
 
+    modules: tuple[str, ...] = ()
     name = "humanevalplus"
     file = HUMANEVAL_PLUS
 

@@ -149,6 +149,26 @@ class CandidatesConfig(Section):
     largest_reject_share: Share = 0.9
 
 
+class LauncherConfig(Section):
+    """A command in front of the interpreter that runs model-written code, to put it elsewhere."""
+
+    kind: Literal["none", "bubblewrap", "docker", "ssh"] = "none"
+    python: str = ""
+    """The interpreter on the other side; empty: the launcher's usual one."""
+    image: str = "python:3.11-slim"
+    """Docker only."""
+    host: str = ""
+    """ssh only: a Linux machine that lets this one in without a question."""
+    options: tuple[str, ...] = ()
+    """Further arguments of the launcher's own program."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "LauncherConfig":
+        if self.kind == "ssh" and not self.host:
+            raise ValueError("the launcher ssh needs host")
+        return self
+
+
 class SandboxConfig(Section):
     """How model-written code is isolated and limited."""
 
@@ -156,9 +176,14 @@ class SandboxConfig(Section):
     path: str = ""
     minimum_level: Annotated[int, Field(ge=0, le=3)] = 2
     """Refuse to run below this isolation level; 0 and 1 are weak and need to be asked for here."""
+    modules: tuple[str, ...] = ()
+    """Modules beyond the standard library that programs may import, ``numpy``; name submodules too."""
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2
+    child_per: Literal["group", "solution", "test"] = "group"
+    """``group``: solutions that cannot disturb each other share a process; ``test``: audit mode, no order matters."""
+    launcher: LauncherConfig = LauncherConfig()
 
     @model_validator(mode="after")
     def _complete(self) -> "SandboxConfig":
@@ -200,6 +225,12 @@ class PairsConfig(Section):
     """Measurements of every comparable solution, interleaved."""
     decisive_repeats: Positive = 15
     """Measurements of the fastest and the slowest alone, from which the pair is decided."""
+    slow_inputs: int = Field(default=3, ge=0)
+    """Time on at most so many inputs grown from those of credible tests; 0, or where none can be grown: on theirs."""
+    slow_input_ms: Annotated[float, Field(gt=0)] = 1.0
+    """Grow an input until the fastest solution takes so many milliseconds of CPU time."""
+    slow_input_factor: Positive = 4096
+    """Largest growth of an input, in steps of 4."""
     validation_share: Share = 0.1
 
 
@@ -270,6 +301,8 @@ class ResourcesConfig(Section):
 
     workers: int = Field(default=0, ge=0)
     """Sandbox workers; 0: one a core."""
+    execution_cache: str = ""
+    """SQLite file that remembers what a program did on a test, for all runs that name it; empty: none."""
     data_folder: str = ""
     """Folder of benchmark data, looked at before PyPI; empty: the variable ``CODEDPO_DATA_DIR``."""
     engine_cache_gb: Positive = 4
@@ -290,6 +323,8 @@ class Config(Section):
     runs_folder: str = "runs"
     base_run: str = ""
     """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
+    data_only: bool = False
+    """Leave training and evaluation out: pairs, and the report on how they were made."""
     shard_size: Positive = 256
     """Rows (seeds, tasks) a part: what a kill can cost, replies of the model excepted, which are kept one by one.
     Small parts leave a batched engine idle at the end of each."""
@@ -378,13 +413,8 @@ def _sentence(error: ValidationError, place: str) -> str:
     return f"{text} (and {len(others)} more)." if others else f"{text}."
 
 
-def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> Config:
-    """Read a config file, apply ``section.key=value`` overrides, and check everything.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
-    """
-    path = Path(path)
+def _read_values(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a config file on top of the one that it ``extends``, which is named relative to it."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -397,16 +427,58 @@ def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -
         raise ConfigError(
             f"{path} holds a {type(values).__name__}, not sections; see configs/quickstart.yaml."
         )
+    parent = values.pop("extends", "")
+    if not parent:
+        return values
+    if not isinstance(parent, str):
+        raise ConfigError(f"{path}: extends is {parent!r}; name one YAML file there.")
+    chain = (*children, path.resolve())
+    if (path.parent / parent).resolve() in chain:
+        raise ConfigError(f"{path} extends {parent}, which extends it in turn; break the circle.")
+    return _merged(_read_values(path.parent / parent, chain), values)
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Put values over those of a base, section by section; lists and plug-ins (``kind``) are replaced whole."""
+    result = base | values
+    for key, value in values.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and "kind" not in value:
+            result[key] = _merged(below, value)
+    return result
+
+
+def load_config(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+    """Read a config file, apply ``section.key=value`` overrides, and check everything.
+
+    A file may name another one by ``extends: ../quickstart.yaml`` and give only what differs.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    values = _read_values(path)
+    values.setdefault("name", path.stem)
+    return config_of(values, overrides, str(path))
+
+
+def config_of(
+    values: dict[str, Any], overrides: tuple[str, ...] | list[str] = (), place: str = "the command line"
+) -> Config:
+    """Apply ``section.key=value`` overrides to values, which must give a ``name``, and check everything.
+
+    Raises:
+        ConfigError: a key or value is not allowed; ``place`` says where they come from.
+    """
     for override in overrides:
         _with_override(values, override)
-    values.setdefault("name", path.stem)
     try:
         plain = json.dumps(values)
     except TypeError as error:
         raise ConfigError(
-            f"{path}: a value is not a number, text, list or section ({error}); quote it."
+            f"{place}: a value is not a number, text, list or section ({error}); quote it."
         ) from error
     try:
         return Config.model_validate_json(plain)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, str(path))) from error
+        raise ConfigError(_sentence(error, place)) from error

@@ -197,17 +197,19 @@ class Convergence:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """CPU time of one solution over the credible tests of its task."""
+    """CPU time of one solution over calls that all compared solutions answer alike."""
 
     task_id: str
     solution_id: str
     cpu_ns: float
-    """Minimum over repeats of the sum over the credible tests, nanoseconds."""
+    """Minimum over repeats of the sum over the calls, nanoseconds."""
     repeats: int
     samples_ns: list[float]
     """Every repeat, in measuring order; interleaved with the task's other solutions."""
-    tests: int
-    """Number of credible tests timed."""
+    inputs: list[str]
+    """The calls: those of credible tests, or what was grown from them, ``f([3, 1])  # continued x 256``."""
+    are_grown: bool
+    """Whether the inputs were grown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class Pair:
     chosen_score: float
     rejected_score: float
     chosen_cpu_ns: float
-    """Median CPU time over the credible tests; 0 for correctness pairs."""
+    """Median CPU time over the timed calls; 0 for correctness pairs."""
     rejected_cpu_ns: float
     speed_ratio: float
     """rejected over chosen CPU time; 0 for correctness pairs."""
@@ -238,6 +240,20 @@ class Pair:
     """``train`` or ``validation``."""
     probability: float = -1.0
     """Chance that the chosen side is right and the rejected wrong; -1: not estimated."""
+    speed_ratio_high: float = 0.0
+    """Upper 95% bound of ``speed_ratio``; 0 for correctness pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativePair:
+    """A correctness pair that another strategy than the pair-making one would make of the same scores and rules."""
+
+    task_id: str
+    strategy: str
+    chosen_solution_id: str
+    rejected_solution_id: str
+    probability: float
+    """As in ``Pair``."""
 
 
 @dataclass(frozen=True, slots=True)

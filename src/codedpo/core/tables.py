@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,6 +77,46 @@ def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> int:
     pq.write_table(table, sink, compression="zstd")
     write_atomically(path, sink.getvalue().to_pybytes())
     return int(table.num_rows)
+
+
+ROWS_AT_ONCE = 100_000
+
+
+def write_stream(path: Path, row_type: type[Row], rows: Iterable[Row]) -> int:
+    """Write as ``write_rows``, holding only ``ROWS_AT_ONCE`` rows; the file is opened before the first is asked for.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    left, count = iter(rows), 0
+    try:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(0, "it is a folder")
+            writer = pq.ParquetWriter(temporary, schema_of(row_type), compression="zstd")
+        with writer:
+            while some := list(islice(left, ROWS_AT_ONCE)):
+                with _writing(path):
+                    writer.write_table(to_arrow(row_type, some))
+                count += len(some)
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return count
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{path} cannot be written ({reason}); name another file or free its disk."
+        ) from error
 
 
 def read_columns(paths: Sequence[Path], row_type: type[Any]) -> pa.Table:

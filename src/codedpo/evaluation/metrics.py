@@ -72,20 +72,21 @@ def bootstrap_interval(values: Sequence[float], random: np.random.Generator) -> 
     return float(low), float(high)
 
 
-def pass_rate(passed: Sequence[int], samples: int, k: int, random: np.random.Generator) -> Estimate:
+def pass_rate(passed: Sequence[int], samples: Sequence[int], k: int, random: np.random.Generator) -> Estimate:
     """Return mean pass@k over problems with its interval.
 
     Args:
         passed: For each problem, how many of its samples passed.
-        samples: Samples of each problem.
+        samples: For each problem, how many samples it has; at least ``k``.
         k: How many samples count as one try.
         random: Stream for the bootstrap; unused for one sample a problem, where the interval is Wilson's.
     """
-    values = [pass_at_k(samples, count, k) for count in passed]
+    values = [pass_at_k(count, right, k) for count, right in zip(samples, passed, strict=True)]
     value = float(np.mean(values))
-    low, high = (
-        wilson_interval(sum(passed), len(passed)) if samples == 1 else bootstrap_interval(values, random)
-    )
+    if max(samples) == 1:
+        low, high = wilson_interval(sum(passed), len(passed))
+    else:
+        low, high = bootstrap_interval(values, random)
     return Estimate(value, low, high, len(passed))
 
 

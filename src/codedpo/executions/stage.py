@@ -4,18 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from codedpo.context import Part, StageContext
-from codedpo.core.config import SandboxConfig
 from codedpo.core.records import Execution, Outcome, Reject, Solution, Task, Test
 from codedpo.sandbox.base import Cell, Check, Job, Limits, Matrix
-
-
-def limits_of(section: SandboxConfig) -> Limits:
-    """Turn the config's limits into those of the sandbox."""
-    return Limits(
-        cpu_seconds=section.cpu_seconds,
-        memory_mib=section.memory_mib,
-        timeouts_per_solution=section.timeouts_per_solution,
-    )
+from codedpo.services import Services
 
 
 def job_of(task_id: str, codes: Sequence[str], tests: Sequence[Test], limits: Limits) -> Job:
@@ -45,6 +36,15 @@ def rows_of(
             )
 
 
+def check(services: Services) -> None:
+    """See, before any work, that programs can be isolated on this machine.
+
+    Raises:
+        BackendError: the isolation level is below the one that is asked for.
+    """
+    services.sandbox.probe()
+
+
 def run(context: StageContext) -> None:
     """Fill the pass matrix of every task. Tasks without solutions or without tests are rejected."""
     solutions: dict[str, list[Solution]] = defaultdict(list)
@@ -63,7 +63,7 @@ def _run_part(
     solutions: dict[str, list[Solution]],
     tests: dict[str, list[Test]],
 ) -> None:
-    limits = limits_of(context.config.sandbox)
+    limits = Limits.from_config(context.config.sandbox)
     rejects: list[Reject] = []
     jobs: list[Job] = []
     code_indices: list[dict[str, int]] = []
@@ -77,7 +77,7 @@ def _run_part(
             code_indices.append({code: index for index, code in enumerate(codes)})
             jobs.append(job_of(task.task_id, list(codes), tests[task.task_id], limits))
     rows: list[Execution] = []
-    for matrix, code_index in zip(context.sandbox.run(jobs), code_indices, strict=True):
+    for matrix, code_index in zip(context.execute(jobs), code_indices, strict=True):
         rows.extend(rows_of(matrix, solutions[matrix.job_id], code_index, tests[matrix.job_id]))
         part.count("programs_run", len(code_index))
     for outcome in Outcome:

@@ -81,6 +81,26 @@ def extract_code(text: str, entry_point: str, *, prefix: str = "", trim: bool = 
     return ExtractedCode(Extraction.SYNTAX_ERROR if begun else Extraction.NO_ENTRY_POINT)
 
 
+def extract_program(text: str) -> ExtractedCode:
+    """Find a whole program in a reply where no function is asked for: the first code block that is one.
+
+    A block of bare numbers and words (an example of output) is none. Nothing is trimmed: every statement of a
+    program that reads its input or sets variables counts.
+    """
+    blocks = [block for block in code_blocks(without_thoughts(text)) if block.strip()]
+    if not blocks:
+        return ExtractedCode(Extraction.NO_CODE)
+    whole = next((block for block in blocks if _does_something(syntax_tree(block))), None)
+    return ExtractedCode(Extraction.SYNTAX_ERROR) if whole is None else ExtractedCode(Extraction.FOUND, whole)
+
+
+def _does_something(tree: ast.Module | None) -> bool:
+    bare = (ast.Constant, ast.Name, ast.Tuple, ast.List, ast.UnaryOp)
+    return tree is not None and not all(
+        isinstance(statement, ast.Expr) and isinstance(statement.value, bare) for statement in tree.body
+    )
+
+
 def _with_helpers(code: str, others: list[str]) -> str:
     """Put before ``code`` the other blocks that define names which it reads and nobody in it defines."""
     tree = syntax_tree(code)

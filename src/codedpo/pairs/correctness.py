@@ -1,5 +1,6 @@
 """Which solutions of a task make correctness pairs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +63,23 @@ def correctness_choices(task: Scored, rule: Rule) -> list[Choice] | str:
             return choices or refusal
         choices.append(choice)
     return choices
+
+
+def surest(found: Sequence[list[Choice] | str], share: float) -> list[list[Choice] | str]:
+    """Keep the choices of this share of the tasks that have any, the most probable first.
+
+    Returns:
+        The same tasks; those left out have the reason ``below_share_kept``.
+    """
+    if share == 1:
+        return list(found)
+    paired = [(number, one[0]) for number, one in enumerate(found) if not isinstance(one, str)]
+    by_probability = sorted(paired, key=lambda item: -item[1].probability)
+    kept = {number for number, _ in by_probability[: max(1, round(share * len(by_probability)))]}
+    return [
+        one if isinstance(one, str) or number in kept else "below_share_kept"
+        for number, one in enumerate(found)
+    ]
 
 
 def _distinct(solutions: NDArray[np.int64], task: Scored) -> list[int]:

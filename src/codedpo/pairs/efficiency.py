@@ -20,6 +20,11 @@ class Comparison(Protocol):
         """Lower 95% bound of ``ratio``."""
         ...
 
+    @property
+    def high(self) -> float:
+        """Upper 95% bound of ``ratio``."""
+        ...
+
 
 Compare = Callable[[Sequence[float], Sequence[float]], Comparison]
 """``compare(samples_of_a, samples_of_b)`` of interleaved samples: the ratio of a's time to b's, with its interval."""
@@ -35,6 +40,8 @@ class SpeedChoice:
     """Slow over fast CPU time."""
     low: float
     """Lower 95% bound of ``ratio``."""
+    high: float
+    """Upper 95% bound of ``ratio``."""
 
 
 def fast_against_slow(
@@ -60,4 +67,4 @@ def fast_against_slow(
     comparison = compare(samples_ns[slow], samples_ns[fast])
     if comparison.low <= least_ratio:
         return "speed_not_apart"
-    return SpeedChoice(chosen=fast, rejected=slow, ratio=comparison.ratio, low=comparison.low)
+    return SpeedChoice(fast, slow, comparison.ratio, comparison.low, comparison.high)

@@ -1,9 +1,11 @@
 """Pairs as files that trainers load as they are.
 
 Each export is a folder with ``train`` and ``validation`` in Parquet and JSONL. ``preferences`` has TRL's
-conversational columns ``prompt``, ``chosen``, ``rejected`` (lists of messages), ``unpaired`` has ``prompt``,
-``completion``, ``label`` for KTO, ``chosen`` has ``prompt`` and ``completion`` for SFT. Extra columns are flat: nested
-optional keys would come back filled with nulls.
+conversational columns ``prompt``, ``chosen``, ``rejected`` (lists of messages), ``plain`` the same as texts for models
+without a chat template, ``unpaired`` has ``prompt``, ``completion``, ``label`` for KTO, ``chosen`` has ``prompt`` and
+``completion`` for SFT, ``llama_factory`` is in the sharegpt form of LLaMA-Factory with its ``dataset_info.json``;
+``axolotl.yaml`` makes axolotl read ``preferences``. Extra columns are flat: nested optional keys would come back
+filled with nulls.
 """
 
 import json
@@ -14,11 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from codedpo.core.records import Pair
 from codedpo.core.tables import write_atomically
 
 ExportRow = dict[str, Any]
+SPLITS = ("train", "validation")
 _SIDES = ("chosen", "rejected")
 
 
@@ -28,17 +32,41 @@ def _messages(role: str, content: str) -> list[dict[str, str]]:
 
 def preferences(pairs: Iterable[Pair]) -> list[ExportRow]:
     """Rows for TRL's DPOTrainer: the chat template is applied by the trainer, never here."""
-    rows = []
-    for pair in pairs:
-        flat = asdict(pair)
-        if pair.probability < 0:
-            del flat["probability"]
-        messages = {
-            "prompt": _messages("user", flat.pop("prompt")),
-            **{side: _messages("assistant", flat.pop(side)) for side in _SIDES},
+    return [
+        {
+            "prompt": _messages("user", pair.prompt),
+            **{side: _messages("assistant", getattr(pair, side)) for side in _SIDES},
+            **_facts(pair),
         }
-        rows.append(messages | flat)
-    return rows
+        for pair in pairs
+    ]
+
+
+def plain(pairs: Iterable[Pair]) -> list[ExportRow]:
+    """Rows for trainers that join prompt and answer as they stand; a line break parts the two."""
+    return [
+        {"prompt": f"{pair.prompt}\n", **{side: getattr(pair, side) for side in _SIDES}, **_facts(pair)}
+        for pair in pairs
+    ]
+
+
+def llama_factory(pairs: Iterable[Pair]) -> list[ExportRow]:
+    """Rows for LLaMA-Factory: ``formatting: sharegpt``, ``ranking: true``, one message a side."""
+    return [
+        {
+            "conversations": [{"from": "human", "value": pair.prompt}],
+            **{side: {"from": "gpt", "value": getattr(pair, side)} for side in _SIDES},
+            **_facts(pair),
+        }
+        for pair in pairs
+    ]
+
+
+def _facts(pair: Pair) -> ExportRow:
+    """All of a pair but its texts; a probability only where it is estimated."""
+    flat = asdict(pair)
+    left_out = {"prompt", *_SIDES} | ({"probability"} if pair.probability < 0 else set())
+    return {key: value for key, value in flat.items() if key not in left_out}
 
 
 def unpaired(pairs: Iterable[Pair]) -> list[ExportRow]:
@@ -72,8 +100,10 @@ def chosen_only(pairs: Iterable[Pair]) -> list[ExportRow]:
 
 EXPORTS: dict[str, Callable[[Iterable[Pair]], list[ExportRow]]] = {
     "preferences": preferences,
+    "plain": plain,
     "unpaired": unpaired,
     "chosen": chosen_only,
+    "llama_factory": llama_factory,
 }
 """Folder name -> the rows it holds."""
 
@@ -84,8 +114,9 @@ def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
     A split without rows gets no file, since readers cannot tell the columns of an empty JSONL file.
     """
     counts: dict[str, int] = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for name, rows_of in EXPORTS.items():
-        for split in ("train", "validation"):
+        for split in SPLITS:
             rows = rows_of(pair for pair in pairs if pair.split == split)
             if not rows:
                 continue
@@ -93,7 +124,44 @@ def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
             write_atomically(stem.with_suffix(".parquet"), _parquet(rows))
             write_atomically(stem.with_suffix(".jsonl"), _json_lines(rows))
             counts[f"{name}/{split}"] = len(rows)
+    splits = [split for split in SPLITS if f"preferences/{split}" in counts]
+    info = json.dumps(llama_factory_info(splits), indent=2) + "\n"
+    write_atomically(folder / "llama_factory" / "dataset_info.json", info.encode())
+    write_atomically(folder / "axolotl.yaml", axolotl_config(splits).encode())
     return counts
+
+
+def llama_factory_info(splits: Iterable[str]) -> dict[str, Any]:
+    """Return ``dataset_info.json``: ``codedpo_train`` and ``codedpo_validation`` of ``dataset_dir: llama_factory``."""
+    columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
+    return {
+        f"codedpo_{split}": {
+            "file_name": f"{split}.jsonl",
+            "formatting": "sharegpt",
+            "ranking": True,
+            "columns": columns,
+        }
+        for split in splits
+    }
+
+
+def axolotl_config(splits: Iterable[str]) -> str:
+    """Return the part of an axolotl config that reads the pairs; paths are relative to the export folder."""
+    keys = {"train": "datasets", "validation": "test_datasets"}
+    config: dict[str, Any] = {"rl": "dpo"}
+    for split in splits:
+        config[keys[split]] = [
+            {
+                "path": f"preferences/{split}.jsonl",
+                "ds_type": "json",
+                "split": "train",  # the one split of a file, whatever it holds
+                "type": "chat_template.default",
+                "field_messages": "prompt",
+                "field_chosen": "chosen",
+                "field_rejected": "rejected",
+            }
+        ]
+    return yaml.safe_dump(config, sort_keys=False)
 
 
 def _parquet(rows: Sequence[ExportRow]) -> bytes:

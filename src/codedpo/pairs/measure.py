@@ -1,4 +1,4 @@
-"""Measure the comparable solutions of a task on the calls of its credible tests."""
+"""Measure the comparable solutions of a task on the calls of its credible tests, or on what is grown from them."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 from codedpo.core.records import Timing
 from codedpo.pairs.credible import comparable_solutions, credible_tests
 from codedpo.pairs.scored import Scored
+from codedpo.pairs.slow_inputs import GrowthRule, slow_calls
 from codedpo.sandbox.base import Limits, Sandbox, TimingJob
 
 
@@ -49,8 +50,11 @@ def measure(
     limits: Limits,
     repeats: int,
     decisive_repeats: int,
+    rule: GrowthRule,
 ) -> list[Timing] | str:
     """Time all comparable solutions, then the fastest and the slowest again, alone and with more repeats.
+
+    They are timed on grown inputs where there are any, else on the calls of the credible tests.
 
     The second measurement replaces the first: extremes of many noisy measurements look further apart than they
     are, so the claim must rest on samples that did not select it.
@@ -62,6 +66,10 @@ def measure(
     if isinstance(prepared, str):
         return prepared
     solution_ids, job = prepared
+    grown = slow_calls(sandbox, task.task_id, job.solutions, job.calls, limits, rule) if rule.inputs else []
+    inputs = [one.label for one in grown] or list(job.calls)
+    if grown:
+        job = replace(job, calls=tuple(one.text for one in grown))
     samples = _samples(sandbox, job)
     finished = [position for position, of_one in enumerate(samples) if of_one]
     if len(finished) >= 2:
@@ -73,7 +81,7 @@ def measure(
         for position, of_one in zip(extremes, _samples(sandbox, again), strict=True):
             samples[position] = of_one
     return [
-        Timing(task.task_id, solution_id, min(of_one), len(of_one), of_one, len(job.calls))
+        Timing(task.task_id, solution_id, min(of_one), len(of_one), of_one, inputs, bool(grown))
         for solution_id, of_one in zip(solution_ids, samples, strict=True)
         if of_one
     ]

@@ -101,19 +101,26 @@ def preflight(
             if problem:
                 counts[problem.reason] += 1
     total = max(len(pairs), 1)
-    longer = [_compare(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    medians, longer = length_bias(pairs)
     return Preflight(
         pairs=len(pairs),
         findings=tuple(
             Finding(name, counts[name], counts[name] / total, blocking) for name, blocking in names.items()
         ),
         kinds=dict(Counter(pair.kind for pair in pairs)),
-        median_lengths=(
-            statistics.median([len(pair.chosen) for pair in pairs] or [0]),
-            statistics.median([len(pair.rejected) for pair in pairs] or [0]),
-        ),
-        chosen_longer=sum(longer) / total if pairs else 0.5,
+        median_lengths=medians,
+        chosen_longer=longer,
     )
+
+
+def length_bias(pairs: Sequence[Pair]) -> tuple[tuple[float, float], float]:
+    """Return the median lengths of both sides and how often the chosen one is longer, as in ``Preflight``."""
+    medians = (
+        float(statistics.median([len(pair.chosen) for pair in pairs] or [0])),
+        float(statistics.median([len(pair.rejected) for pair in pairs] or [0])),
+    )
+    longer = [_compare(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    return medians, sum(longer) / len(longer) if longer else 0.5
 
 
 def _compare(chosen: int, rejected: int) -> float:

@@ -1,47 +1,52 @@
 """Make the preference pairs of every task, and export them for trainers."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codedpo.context import StageContext
-from codedpo.core.config import PairsConfig, SandboxConfig
-from codedpo.core.errors import ConfigError, DataError
-from codedpo.core.matrix import matrices
+from codedpo.core.config import PairsConfig
+from codedpo.core.errors import ConfigError
 from codedpo.core.records import (
-    Execution,
+    AlternativePair,
     Pair,
     PairKind,
     Reject,
-    Solution,
-    SolutionScore,
     Test,
-    Text,
-    TextKind,
     Timing,
 )
 from codedpo.core.rng import seed_for
 from codedpo.core.stage import write_json
-from codedpo.core.tables import read_rows
-from codedpo.pairs.correctness import Choice, Rule, correctness_choices
+from codedpo.core.tables import read_rows, write_atomically
+from codedpo.pairs.alternatives import alternative_pairs
+from codedpo.pairs.card import dataset_card
+from codedpo.pairs.correctness import Choice, Rule, correctness_choices, surest
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
+from codedpo.pairs.inputs import column, provenance, scored_tasks, scores_by_strategy
 from codedpo.pairs.measure import measure
 from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
+from codedpo.pairs.slow_inputs import GrowthRule
 from codedpo.sandbox.base import Limits
 from codedpo.sandbox.timing import compare
+
+MEASURED = ("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low", "speed_ratio_high")
+"""Columns of a pair that only efficiency pairs fill."""
 
 
 def run(context: StageContext) -> None:
     """Make correctness and efficiency pairs, split them by task, and write every export."""
     section = context.config.pairs
-    calls = _column(context, Test, "test_id", "call")
-    tasks = list(_scored(context, calls))
+    calls = column(context, Test, "test_id", "call")
+    scores = scores_by_strategy(context)
+    tasks = list(scored_tasks(context, calls, scores.pop(context.config.rankings.strategy.label, {})))
+    alternatives = (
+        alternative_pairs(tasks, scores, rule_of(section), section.share_kept)
+        if "correctness" in section.kinds
+        else {}
+    )
     choices = dict(zip([task.task_id for task in tasks], choose(tasks, section), strict=True))
     validation = validation_tasks(
         list(choices),
@@ -49,7 +54,8 @@ def run(context: StageContext) -> None:
         section.validation_share,
         context.config.seed,
     )
-    limits = limits_of(context.config.sandbox)
+    limits = Limits.from_config(context.config.sandbox)
+    growth = GrowthRule(section.slow_inputs, section.slow_input_ms, section.slow_input_factor)
     for part in context.parts(tasks):
         results: list[Pair | Reject] = []
         timings: list[Timing] = []
@@ -58,12 +64,19 @@ def run(context: StageContext) -> None:
                 results.extend(correctness_pairs(task, choices[task.task_id]))
             if "efficiency" in section.kinds:
                 timed = measure(
-                    task, calls, context.sandbox, limits, section.timing_repeats, section.decisive_repeats
+                    task,
+                    calls,
+                    context.sandbox,
+                    limits,
+                    section.timing_repeats,
+                    section.decisive_repeats,
+                    growth,
                 )
                 if isinstance(timed, str):
                     results.append(_reject(task, PairKind.EFFICIENCY, timed))
                 else:
                     timings.extend(timed)
+                    part.count("timed_on_grown_inputs", any(row.are_grown for row in timed))
                     results.append(efficiency_pair(task, timed, section.least_speed_ratio))
         pairs = [
             replace(result, split="validation" if result.task_id in validation else "train")
@@ -71,9 +84,12 @@ def run(context: StageContext) -> None:
             if isinstance(result, Pair)
         ]
         rejects = [result for result in results if isinstance(result, Reject)]
-        part.write({Pair: pairs, Timing: timings}, rejects)
+        others = [row for task in part.items for row in alternatives.get(task.task_id, ())]
+        part.write({Pair: pairs, AlternativePair: others, Timing: timings}, rejects)
     pairs = read_rows(context.folder.parts_of(Pair), Pair)
-    write_exports(pairs, context.folder.path / "export")
+    export = context.folder.path / "export"
+    rows = write_exports(pairs, export)
+    write_atomically(export / "README.md", dataset_card(pairs, rows, provenance(context)).encode())
     found = preflight(pairs)
     write_json(context.folder.path / "preflight.json", asdict(found))
     for line in found.lines() if found.is_blocking else ():
@@ -92,7 +108,13 @@ def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] |
             "pairs.least_probability and pairs.share_kept need probabilities, which the ranking strategy does not "
             "estimate; set rankings.strategy.kind to consensus, or leave both out."
         )
-    rule = Rule(
+    rule = rule_of(section)
+    return surest([correctness_choices(task, rule) for task in tasks], section.share_kept)
+
+
+def rule_of(section: PairsConfig) -> Rule:
+    """Return the rule of correctness pairs that a config asks for."""
+    return Rule(
         rejected=section.rejected,
         most_pairs=section.pairs_per_task,
         least_margin=section.least_margin,
@@ -100,21 +122,6 @@ def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] |
         least_rejected_score=section.least_rejected_score,
         least_probability=section.least_probability,
     )
-    found = [correctness_choices(task, rule) for task in tasks]
-    if section.share_kept == 1:
-        return found
-    paired = [(number, one[0]) for number, one in enumerate(found) if not isinstance(one, str)]
-    surest = sorted(paired, key=lambda item: -item[1].probability)
-    kept = {number for number, _ in surest[: max(1, round(section.share_kept * len(surest)))]}
-    return [
-        one if isinstance(one, str) or number in kept else "below_share_kept"
-        for number, one in enumerate(found)
-    ]
-
-
-def limits_of(section: SandboxConfig) -> Limits:
-    """Time under the limits that the solutions were tested with."""
-    return Limits(cpu_seconds=section.cpu_seconds, memory_mib=section.memory_mib)
 
 
 def validation_tasks(task_ids: list[str], certain: list[str], share: float, seed: int) -> set[str]:
@@ -167,13 +174,12 @@ def efficiency_pair(task: Scored, timed: list[Timing], least_ratio: float) -> Pa
         rejected_cpu_ns=float(np.median(slow.samples_ns)),
         speed_ratio=choice.ratio,
         speed_ratio_low=choice.low,
+        speed_ratio_high=choice.high,
     )
 
 
 def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, number: int = 0, **speeds: float) -> Pair:
-    measured = (
-        dict.fromkeys(("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low"), 0.0) | speeds
-    )
+    measured = dict.fromkeys(MEASURED, 0.0) | speeds
     return Pair(
         pair_id=f"{task.task_id}/{kind.value}/{number}",
         task_id=task.task_id,
@@ -192,49 +198,3 @@ def _pair(task: Scored, kind: PairKind, chosen: int, rejected: int, number: int 
 
 def _reject(task: Scored, kind: PairKind, reason: str) -> Reject:
     return Reject(f"{task.task_id}/{kind.value}", reason, "")
-
-
-def _column(context: StageContext, row_type: type[Any], key: str, value: str) -> dict[str, str]:
-    table = context.columns(row_type)
-    return dict(zip(table.column(key).to_pylist(), table.column(value).to_pylist(), strict=True))
-
-
-def _scored(context: StageContext, calls: Mapping[str, str]) -> Iterator[Scored]:
-    """Join matrix, scores of the pair-making strategy, code and prompt of every task that was executed."""
-    solutions = {solution.solution_id: solution for solution in context.read(Solution)}
-    prompts = {
-        text.text_id: text.prompt for text in context.read(Text) if text.kind == TextKind.SOLUTION.value
-    }
-    label = context.config.rankings.strategy.label
-    scores = {row.solution_id: row for row in context.read(SolutionScore) if row.strategy == label}
-    for matrix in matrices(context.columns(Execution), calls):
-        rows = [scores[solution_id] for solution_id in matrix.solution_ids]
-        first = solutions[matrix.solution_ids[0]]
-        yield Scored(
-            matrix=matrix,
-            scores=np.array([row.score for row in rows]),
-            ranks=np.array([row.rank for row in rows]),
-            codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
-            probabilities=_probabilities(rows),
-            prompt=user_message(prompts[first.text_id], first.text_id),
-        )
-
-
-def _probabilities(rows: Sequence[SolutionScore]) -> NDArray[np.float64] | None:
-    known = np.array([row.probability for row in rows])
-    return None if (known < 0).any() else known
-
-
-def user_message(prompt: str, text_id: str) -> str:
-    """Take the user's words out of a stored conversation.
-
-    Raises:
-        DataError: the conversation is not a single user message, which a pair could not carry.
-    """
-    messages = json.loads(prompt)
-    if [message["role"] for message in messages] != ["user"]:
-        raise DataError(
-            f"text {text_id} was asked with {len(messages)} messages, but a pair carries one user message; "
-            "write the candidates' prompt as one user message"
-        )
-    return str(messages[0]["content"])

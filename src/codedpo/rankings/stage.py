@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedpo.context import StageContext
-from codedpo.core.config import Plugin
+from codedpo.core.config import Config, Plugin
 from codedpo.core.errors import ConfigError
 from codedpo.core.matrix import PassMatrix, matrices
 from codedpo.core.records import Convergence, Execution, SolutionScore, Test, TestScore
 from codedpo.core.registry import load
 from codedpo.rankings.registry import STRATEGIES
 from codedpo.rankings.scores import Scores, order_changes, ranks
+from codedpo.services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,31 @@ def build(choice: Plugin, seed: int) -> Strategy:
     return Strategy(choice.label, rank, options, "trace" in parameters)
 
 
-def run(context: StageContext) -> None:
-    """Write the scores of every strategy, and how the first iterating one converged."""
-    section = context.config.rankings
-    strategies = [build(choice, context.config.seed) for choice in (section.strategy, *section.compare)]
+def strategies_of(config: Config) -> list[Strategy]:
+    """Load the strategy that makes the pairs, and those that it is compared with.
+
+    Raises:
+        ConfigError: one cannot be loaded or is configured twice.
+    """
+    section = config.rankings
+    strategies = [build(choice, config.seed) for choice in (section.strategy, *section.compare)]
     labels = [strategy.label for strategy in strategies]
     repeated = {label for label in labels if labels.count(label) > 1}
     if repeated:
         raise ConfigError(
             f"rankings: {', '.join(sorted(repeated))} is configured twice; name each strategy once."
         )
+    return strategies
+
+
+def check(services: Services) -> None:
+    """See, before any work, that the strategies can be loaded."""
+    strategies_of(services.config)
+
+
+def run(context: StageContext) -> None:
+    """Write the scores of every strategy, and how the first iterating one converged."""
+    strategies = strategies_of(context.config)
     traced = next((strategy for strategy in strategies if strategy.traces), None)
     tests = context.columns(Test)
     calls = dict(zip(tests.column("test_id").to_pylist(), tests.column("call").to_pylist(), strict=True))

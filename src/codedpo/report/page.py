@@ -12,7 +12,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from codedpo.core.records import Metric, Sample, TrainingStep
+from codedpo.core.records import AlternativePair, Metric, Pair, Sample, TrainingStep
 from codedpo.report import curves, figures, results, tables
 from codedpo.report.figures import Series, number
 from codedpo.report.run_folder import RunFolder
@@ -35,6 +35,8 @@ class Content:
     solution_scores: pa.Table
     test_scores: pa.Table
     convergence: pa.Table
+    pairs: Sequence[Pair]
+    alternatives: Sequence[AlternativePair]
     training_steps: Sequence[TrainingStep]
     samples: Sequence[Sample]
     metrics: Sequence[Metric]
@@ -81,7 +83,9 @@ def render(content: Content) -> str:
         funnel=funnel,
         costs=tables.costs(content.run.stages),
         score_figures=score_figures(content),
-        compared=tables.strategies_compared(content.solution_scores, content.browse["strategy"]),
+        compared=tables.strategies_compared(
+            content.solution_scores, content.browse["strategy"], content.pairs, content.alternatives
+        ),
         strategy=content.browse["strategy"],
         convergence_figures=convergence_figures(tables.convergence(content.convergence)),
         training_figures=_training(content.training_steps),

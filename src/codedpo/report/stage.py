@@ -2,6 +2,7 @@
 
 from codedpo.context import StageContext
 from codedpo.core.records import (
+    AlternativePair,
     Convergence,
     Execution,
     Metric,
@@ -26,7 +27,7 @@ from codedpo.report.tables import pass_shares
 
 def content_of(context: StageContext) -> Content:
     """Collect what the page is made of from the tables of the stages before."""
-    executions = context.columns(Execution)
+    executions, pairs = context.columns(Execution), context.read(Pair)
     solution_scores = context.columns(SolutionScore)
     test_scores = context.columns(TestScore)
     return Content(
@@ -40,13 +41,15 @@ def content_of(context: StageContext) -> Content:
             solution_scores=solution_scores,
             test_scores=test_scores,
             timings=context.read(Timing),
-            pairs=context.read(Pair),
+            pairs=pairs,
             strategy=context.config.rankings.strategy.label,
             most_tasks=context.config.report.tasks,
         ),
         solution_scores=solution_scores,
         test_scores=test_scores,
         convergence=context.columns(Convergence),
+        pairs=pairs,
+        alternatives=context.read(AlternativePair),
         training_steps=context.read(TrainingStep),
         samples=context.read(Sample),
         metrics=context.read(Metric),

@@ -1,7 +1,7 @@
 """Tables of a run -> plain numbers for its figures. Pure functions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from codedpo.core.records import AlternativePair, Pair, PairKind
 from codedpo.report.run_folder import StageState
 
 PRODUCTS = {
@@ -152,13 +153,31 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float |
     return float(np.corrcoef(average_ranks(first), average_ranks(second))[0, 1])
 
 
-def strategies_compared(solution_scores: pa.Table, strategy: str) -> list[dict[str, Any]]:
+def strategies_compared(
+    solution_scores: pa.Table,
+    strategy: str,
+    pairs: Sequence[Pair] = (),
+    alternatives: Sequence[AlternativePair] = (),
+) -> list[dict[str, Any]]:
     """Compare each other strategy with the one that made the pairs.
+
+    Args:
+        solution_scores: columns of ``SolutionScore``.
+        strategy: the one that made the pairs.
+        pairs: the run's pairs; those for efficiency are left out.
+        alternatives: the correctness pairs that the others would have made.
 
     Returns:
         For each: ``strategy``; ``same_best``, the share of tasks in which its best solutions (all that share
-        the top) hold ours; ``spearman``, the mean over tasks where both vary; ``tasks``.
+        the top) hold ours; ``spearman``, the mean over tasks where both vary; ``tasks``; ``pairs`` that it would
+        make; ``same_pairs``, the share of the run's correctness pairs that are among them, ``same_chosen`` that of
+        the run's chosen solutions, both None where the run has none.
     """
+    own = {_sides(pair) for pair in pairs if pair.kind == PairKind.CORRECTNESS.value}
+    own_chosen = {chosen for chosen, _ in own}
+    others: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in alternatives:
+        others[row.strategy].add(_sides(row))
     by_task: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     columns = (
         solution_scores.column(name).to_pylist() for name in ("task_id", "strategy", "solution_id", "score")
@@ -187,9 +206,18 @@ def strategies_compared(solution_scores: pa.Table, strategy: str) -> list[dict[s
                 "same_best": float(np.mean(same)) if same else 0.0,
                 "spearman": float(np.mean(correlations)) if correlations else None,
                 "tasks": len(same),
+                "pairs": len(others[other]),
+                "same_pairs": len(own & others[other]) / len(own) if own else None,
+                "same_chosen": len(own_chosen & {chosen for chosen, _ in others[other]}) / len(own_chosen)
+                if own
+                else None,
             }
         )
     return rows
+
+
+def _sides(pair: Pair | AlternativePair) -> tuple[str, str]:
+    return pair.chosen_solution_id, pair.rejected_solution_id
 
 
 def convergence(table: pa.Table) -> list[dict[str, float]]:

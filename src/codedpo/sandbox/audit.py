@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from codedpo.core.records import Outcome
-from codedpo.sandbox.base import Cell, Job, Sandbox
+from codedpo.sandbox.base import Cell, Job, Matrix, Sandbox
 
 LIMIT_OUTCOMES = frozenset((Outcome.TIMEOUT, Outcome.NOT_RUN))
 """Verdicts of limits: a cell that has one of them on both sides, or was cut off by others' time-outs, is no finding."""
@@ -31,12 +31,17 @@ def order_dependent(jobs: Iterable[Job], usual: Sandbox, fresh: Sandbox) -> Iter
     """
     kept = list(jobs)
     for one, other in zip(usual.run(kept), fresh.run(kept), strict=True):
-        for solution, (row, fresh_row) in enumerate(zip(one.cells, other.cells, strict=True)):
-            for test, (cell, fresh_cell) in enumerate(zip(row, fresh_row, strict=True)):
-                same = (cell.outcome, cell.error_type, cell.value_digest) == (
-                    fresh_cell.outcome,
-                    fresh_cell.error_type,
-                    fresh_cell.value_digest,
-                )
-                if not same and not {cell.outcome, fresh_cell.outcome} <= LIMIT_OUTCOMES:
-                    yield Finding(one.job_id, solution, test, cell, fresh_cell)
+        yield from differences(one, other)
+
+
+def differences(usual: Matrix, fresh: Matrix) -> Iterator[Finding]:
+    """Yield the cells that differ between two matrices of one job."""
+    for solution, (row, fresh_row) in enumerate(zip(usual.cells, fresh.cells, strict=True)):
+        for test, (cell, fresh_cell) in enumerate(zip(row, fresh_row, strict=True)):
+            same = (cell.outcome, cell.error_type, cell.value_digest) == (
+                fresh_cell.outcome,
+                fresh_cell.error_type,
+                fresh_cell.value_digest,
+            )
+            if not same and not {cell.outcome, fresh_cell.outcome} <= LIMIT_OUTCOMES:
+                yield Finding(usual.job_id, solution, test, cell, fresh_cell)

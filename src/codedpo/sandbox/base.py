@@ -2,9 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from codedpo.core.records import Oracle, Outcome
+
+if TYPE_CHECKING:
+    from codedpo.core.config import SandboxConfig
+
+
+HELPER_DIED = "SandboxDied"
+"""The error type of cells of a solution with which the sandbox's helper processes died repeatedly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,15 @@ class Limits:
     """Returned values of all tests together, or the standard output of one program."""
     timeouts_per_solution: int = 2
     """After so many time-outs the solution's remaining tests are not run."""
+
+    @classmethod
+    def from_config(cls, section: "SandboxConfig") -> "Limits":
+        """Return the limits that ``sandbox:`` of a config sets."""
+        return cls(
+            cpu_seconds=section.cpu_seconds,
+            memory_mib=section.memory_mib,
+            timeouts_per_solution=section.timeouts_per_solution,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,8 @@ class Isolation:
     layers: tuple[str, ...]
     problems: tuple[str, ...]
     """For each layer that is missing: its errno and the remedy, one sentence each."""
+    missing_modules: tuple[str, ...] = ()
+    """Modules that were to be preloaded and that the interpreter of the programs does not have."""
 
 
 class Sandbox(Protocol):

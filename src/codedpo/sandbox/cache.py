@@ -1,14 +1,14 @@
 """Remembers cells, so that a program and a test that were run once need not run again.
 
 A cell is found by everything that can change it: the solution, the test, the reference, the limits, the sandbox's
-identity (backend, interpreter, preloaded modules) and the isolation level. Cells that were not run are never kept.
+identity (backend, interpreter, preloaded modules) and the isolation level. That a cell was not run is kept too, but
+holds only where the tests before it ran out of time again; what a broken helper lost is not kept.
 The file is SQLite in write-ahead mode: several processes may use it at once.
 """
 
 import hashlib
 import json
 import sqlite3
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
-from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, Sandbox, TimingJob, TimingResult
+from codedpo.sandbox.base import HELPER_DIED, Cell, Isolation, Job, Matrix, Sandbox, TimingJob, TimingResult
 
 VERSION = 1
 """Raised when equal keys would stand for other cells."""
@@ -24,6 +24,8 @@ MOST_CELLS = 5_000_000
 _TRIM_EVERY = 50_000
 _PATIENCE_SECONDS = 30.0
 _ASK_AT_ONCE = 500
+_CELLS_AT_ONCE = 20_000
+"""Jobs are looked up together until so many cells are; then what is missing of them is run."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS cells (
     age INTEGER PRIMARY KEY, key BLOB UNIQUE, outcome TEXT, error_type TEXT, value_digest TEXT, cpu_ns INTEGER,
@@ -60,9 +62,7 @@ class CachedSandbox:
         self._path = path
         self._most_cells = most_cells
         self._written = 0
-        self.hits = 0
-        """Cells that came from the cache."""
-        self.misses = 0
+        self.counters: dict[str, float] = {"cells_from_cache": 0, "cells_executed": 0}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_PATIENCE_SECONDS, isolation_level=None)
@@ -90,28 +90,27 @@ class CachedSandbox:
     def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
         """Give each job's matrix in order; only cells that are not known are run."""
         level = self._sandbox.probe().level
-        plans: deque[_Plan] = deque()
-
-        def missing() -> Iterator[Job]:
-            for job in jobs:
-                plan = self._plan(job, level)
-                plans.append(plan)
-                for part, _, _ in plan.parts:
-                    yield part
-
-        results = self._sandbox.run(missing())
-        waiting: deque[Matrix] = deque()
-        for matrix in results:
-            waiting.append(matrix)
-            while plans and len(waiting) >= len(plans[0].parts):
-                yield self._finish(plans.popleft(), waiting, level)
-        while plans:
-            yield self._finish(plans.popleft(), waiting, level)
+        for plans in self._planned(jobs, level):
+            matrices = self._sandbox.run(part for plan in plans for part, _, _ in plan.parts)
+            for plan in plans:
+                yield self._finish(plan, [next(matrices) for _ in plan.parts], level)
 
     def close(self) -> None:
         """Close the sandbox and the database."""
         self._sandbox.close()
         self._database.close()
+
+    def _planned(self, jobs: Iterable[Job], level: int) -> Iterator[list[_Plan]]:
+        plans: list[_Plan] = []
+        cells = 0
+        for job in jobs:
+            plans.append(self._plan(job, level))
+            cells += len(job.solutions) * len(job.checks)
+            if cells >= _CELLS_AT_ONCE:
+                yield plans
+                plans, cells = [], 0
+        if plans:
+            yield plans
 
     def _plan(self, job: Job, level: int) -> _Plan:
         shared = hashlib.sha256(
@@ -131,9 +130,9 @@ class CachedSandbox:
         plan = _Plan(job, keys, self._read([key for row in keys for key in row]))
         by_missing: dict[tuple[int, ...], list[int]] = {}
         for solution_index, row in enumerate(keys):
-            unknown = tuple(index for index, key in enumerate(row) if key not in plan.known)
-            self.hits += len(row) - len(unknown)
-            self.misses += len(unknown)
+            unknown = tuple(_unknown(row, plan.known, job.limits.timeouts_per_solution))
+            self.counters["cells_from_cache"] += len(row) - len(unknown)
+            self.counters["cells_executed"] += len(unknown)
             if unknown:
                 by_missing.setdefault(unknown, []).append(solution_index)
         for unknown, solutions in by_missing.items():
@@ -145,15 +144,16 @@ class CachedSandbox:
             plan.parts.append((part, solutions, list(unknown)))
         return plan
 
-    def _finish(self, plan: _Plan, waiting: deque[Matrix], level: int) -> Matrix:
+    def _finish(self, plan: _Plan, results: list[Matrix], level: int) -> Matrix:
         fresh: dict[bytes, Cell] = {}
-        for _, solutions, tests in plan.parts:
-            for solution, row in zip(solutions, waiting.popleft().cells, strict=True):
+        for (_, solutions, tests), matrix in zip(plan.parts, results, strict=True):
+            for solution, row in zip(solutions, matrix.cells, strict=True):
                 for test, cell in zip(tests, row, strict=True):
                     fresh[plan.keys[solution][test]] = cell
         self._write(fresh)
         found = plan.known | fresh
-        cells = tuple(tuple(found[key] for key in row) for row in plan.keys)
+        most = plan.job.limits.timeouts_per_solution
+        cells = tuple(tuple(_cut_off([found[key] for key in row], most)) for row in plan.keys)
         return Matrix(plan.job.job_id, cells, level)
 
     def _read(self, keys: list[bytes]) -> dict[bytes, Cell]:
@@ -163,16 +163,18 @@ class CachedSandbox:
             marks = ",".join("?" * len(some))
             columns = "key, outcome, error_type, value_digest, cpu_ns, peak_kib, oracle"
             query = f"SELECT {columns} FROM cells WHERE key IN ({marks})"
-            for key, outcome, error_type, value_digest, cpu_ns, peak_kib, oracle in self._database.execute(
-                query, some
-            ):
-                found[key] = Cell(
-                    Outcome(outcome), error_type, value_digest, cpu_ns, peak_kib, Oracle(oracle)
-                )
+            try:
+                rows = self._database.execute(query, some).fetchall()
+                for key, outcome, error, digest, cpu_ns, peak_kib, oracle in rows:
+                    found[key] = Cell(Outcome(outcome), error, digest, cpu_ns, peak_kib, Oracle(oracle))
+            except (sqlite3.Error, ValueError) as error:
+                raise BackendError(
+                    f"The execution cache {self._path} cannot be read ({error}); remove it or name another."
+                ) from None
         return found
 
     def _write(self, cells: dict[bytes, Cell]) -> None:
-        rows = [(key, *astuple(cell)) for key, cell in cells.items() if cell.outcome is not Outcome.NOT_RUN]
+        rows = [(key, *astuple(cell)) for key, cell in cells.items() if cell.error_type != HELPER_DIED]
         if not rows:
             return
         try:
@@ -191,6 +193,31 @@ class CachedSandbox:
             raise BackendError(
                 f"The execution cache {self._path} cannot be written ({error}); free its disk or name another."
             ) from None
+
+
+def _unknown(row: list[bytes], known: dict[bytes, Cell], most_timeouts: int) -> Iterator[int]:
+    """Yield the tests of a solution that must be run: after so many known time-outs none need be."""
+    timeouts = 0
+    for test, key in enumerate(row):
+        cell = known.get(key)
+        if cell is None or (cell.outcome is Outcome.NOT_RUN and timeouts < most_timeouts):
+            yield test
+        else:
+            timeouts += cell.outcome is Outcome.TIMEOUT
+
+
+def _cut_off(row: list[Cell], most_timeouts: int) -> Iterator[Cell]:
+    """Yield a solution's cells as one run gives them: what follows its last permitted time-out was not run.
+
+    Without this, cells of runs with fewer tests would say more than a run of all tests.
+    """
+    timeouts = 0
+    for cell in row:
+        if timeouts < most_timeouts:
+            timeouts += cell.outcome is Outcome.TIMEOUT
+            yield cell
+        else:
+            yield Cell(Outcome.NOT_RUN, peak_kib=cell.peak_kib, oracle=cell.oracle)
 
 
 def cells_in(path: Path) -> int:

@@ -1,13 +1,18 @@
 """Other places for the zygote: an argument vector in front of its interpreter.
 
 The oracle stays on this machine; the zygote reads its own source from standard input, so the other side needs
-nothing but Python. Bubblewrap is tested here; ``docker`` and ``ssh`` are the same protocol and not verified.
+nothing but Linux and Python 3.11.
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codedpo.core.config import LauncherConfig
 
 ZYGOTE_MODULES = (
     "values",
@@ -47,14 +52,19 @@ class Launcher:
     prefix: tuple[str, ...]
     python: str = "python3"
     """The interpreter on the other side; verdicts are those of its version."""
+    joined: bool = False
+    """Whether a shell on the other side reads the command."""
 
     def argv(self, environment: dict[str, str]) -> list[str]:
         """Return the whole command; the environment is set on the other side."""
         settings = [f"{name}={value}" for name, value in environment.items()]
-        return [*self.prefix, "env", *settings, self.python, "-S", "-s", "-P", "-u", "-c", _READ_SOURCE]
+        command = ["env", *settings, self.python, "-S", "-s", "-P", "-u", "-c", _READ_SOURCE]
+        return [*self.prefix, shlex.join(command)] if self.joined else [*self.prefix, *command]
 
 
-def bubblewrap(program: str = "bwrap", python: str = "/usr/bin/python3") -> Launcher:
+def bubblewrap(
+    program: str = "bwrap", python: str = "/usr/bin/python3", options: Sequence[str] = ()
+) -> Launcher:
     """Start it inside bubblewrap: the host's files read-only, no network, namespaces of its own."""
     prefix = (
         program,
@@ -68,10 +78,10 @@ def bubblewrap(program: str = "bwrap", python: str = "/usr/bin/python3") -> Laun
         "--dev",
         "/dev",
     )
-    return Launcher("bubblewrap", (*prefix, "--tmpfs", "/tmp", "--"), python)
+    return Launcher("bubblewrap", (*prefix, "--tmpfs", "/tmp", *options, "--"), python)
 
 
-def docker(image: str = "python:3.11-slim", options: Sequence[str] = ()) -> Launcher:
+def docker(image: str = "python:3.11-slim", options: Sequence[str] = (), python: str = "python3") -> Launcher:
     """Start it in a container without network, capabilities or a writable file."""
     fixed = (
         "docker",
@@ -86,12 +96,24 @@ def docker(image: str = "python:3.11-slim", options: Sequence[str] = ()) -> Laun
         "--user",
         "65534",
     )
-    return Launcher("docker", (*fixed, *options, image))
+    return Launcher("docker", (*fixed, *options, image), python)
 
 
-def ssh(host: str, python: str = "python3") -> Launcher:
+def ssh(host: str, python: str = "python3", options: Sequence[str] = ()) -> Launcher:
     """Start it on another Linux machine, which must let this one in without a question."""
-    return Launcher("ssh", ("ssh", "-o", "BatchMode=yes", host), python)
+    return Launcher("ssh", ("ssh", "-o", "BatchMode=yes", *options, host), python, joined=True)
+
+
+def from_config(section: "LauncherConfig") -> Launcher | None:
+    """Return the launcher that ``sandbox.launcher:`` of a config names, None where there is none."""
+    options = section.options
+    if section.kind == "bubblewrap":
+        return bubblewrap(python=section.python or "/usr/bin/python3", options=options)
+    if section.kind == "docker":
+        return docker(section.image, options, section.python or "python3")
+    if section.kind == "ssh":
+        return ssh(section.host, section.python or "python3", options)
+    return None
 
 
 def source() -> bytes:

@@ -6,7 +6,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox import launchers, oracle
-from codedpo.sandbox.base import Cell, Isolation, Job, Matrix, TimingJob, TimingResult
+from codedpo.sandbox.base import HELPER_DIED, Cell, Isolation, Job, Matrix, TimingJob, TimingResult
 from codedpo.sandbox.judge import CellRow
 from codedpo.sandbox.worker import Worker, start
 
@@ -37,6 +38,12 @@ _ATTEMPTS = 2
 _BATCHES_AHEAD = 3
 _SOLUTIONS_OF_A_BATCH = 64
 """More make no fork cheaper, but results come later and memory that a solution keeps adds up."""
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use; systems that cannot say so have them all."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class LocalSandbox:
@@ -69,7 +76,7 @@ class LocalSandbox:
         launcher: launchers.Launcher | None = None,
         layers: Iterable[str] = ALL_LAYERS,
     ) -> None:
-        self._count = workers or len(os.sched_getaffinity(0))
+        self._count = workers or usable_processors()
         self._minimum_level = 0 if allow_weak else minimum_level
         self._preload = list(preload)
         self._grouped = grouped
@@ -77,6 +84,7 @@ class LocalSandbox:
         self._launcher = launcher
         self._layers = list(layers)
         self._isolation: Isolation | None = None
+        self._version = ""
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._started: set[Worker] = set()
@@ -86,7 +94,14 @@ class LocalSandbox:
     @classmethod
     def from_config(cls, section: Any, resources: Any) -> "LocalSandbox":
         """Make the sandbox that ``sandbox:`` and ``resources:`` of a config describe."""
-        return cls(resources.workers or None, section.minimum_level)
+        return cls(
+            resources.workers or None,
+            section.minimum_level,
+            grouped=section.child_per == "group",
+            fork_per_test=section.child_per == "test",
+            launcher=launchers.from_config(section.launcher),
+            preload=dict.fromkeys((*PRELOAD, *section.modules)),
+        )
 
     def __enter__(self) -> "LocalSandbox":
         return self
@@ -100,8 +115,11 @@ class LocalSandbox:
     def identity(self) -> str:
         """Names the backend, the interpreter, the preloaded modules and the way children are shared."""
         shared = "test" if self._fork_per_test else "group" if self._grouped else "solution"
-        place = f"{self._launcher.name} ({self._launcher.python})" if self._launcher else "local"
-        return f"{place} python {sys.version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
+        place, version = "local", sys.version
+        if self._launcher:
+            self.probe()  # Only the other side knows its interpreter.
+            place, version = f"{self._launcher.name} ({self._launcher.python})", self._version
+        return f"{place} python {version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
 
     def probe(self) -> Isolation:
         """Start a worker if none runs, and return what its attempts at breaking out found."""
@@ -116,16 +134,23 @@ class LocalSandbox:
         Jobs travel in batches, since tame solutions of all jobs of a batch share a child.
         """
         waiting: deque[Future[list[Matrix]]] = deque()
-        with ThreadPoolExecutor(self._count, thread_name_prefix="sandbox") as pool:
-            try:
-                for batch in self._batches(jobs):
-                    waiting.append(pool.submit(self._run_batch, batch))
-                    if len(waiting) > _BATCHES_AHEAD * self._count:
-                        yield from waiting.popleft().result()
-                while waiting:
+        given_up = threading.Event()
+        pool = ThreadPoolExecutor(self._count, thread_name_prefix="sandbox")
+        try:
+            for batch in self._batches(jobs):
+                waiting.append(pool.submit(self._run_batch, batch, given_up))
+                if len(waiting) > _BATCHES_AHEAD * self._count:
                     yield from waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while waiting:
+                yield from waiting.popleft().result()
+        except BaseException:
+            given_up.set()
+            self.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if given_up.is_set():
+                self.close()  # A thread may have started one more worker meanwhile.
 
     def _batches(self, jobs: Iterable[Job]) -> Iterator[list[Job]]:
         """Cut a stream of jobs where limits change or enough solutions are together; early batches are smaller."""
@@ -159,7 +184,8 @@ class LocalSandbox:
                         limits.threads,
                         limits.output_kib,
                     ),
-                )
+                ),
+                threading.Event(),
             )
             nothing: list[list[float]] = [[] for _ in job.solutions]
             yield TimingResult(job.job_id, tuple(tuple(of_one) for of_one in reply or nothing))
@@ -170,15 +196,17 @@ class LocalSandbox:
             for worker in self._started:
                 worker.close()
             self._started.clear()
-            self._idle = queue.SimpleQueue()
-            for _ in range(self._count):
+        # Workers that are in use meanwhile are discarded by those who use them.
+        for _ in range(self._idle.qsize()):
+            with suppress(queue.Empty):
+                self._idle.get_nowait()
                 self._idle.put(None)
 
-    def _run_batch(self, batch: list[Job]) -> list[Matrix]:
-        reply = self._ask(self._request(batch))
+    def _run_batch(self, batch: list[Job], given_up: threading.Event) -> list[Matrix]:
+        reply = self._ask(self._request(batch), given_up)
         if reply is None:
             # One of the solutions took a helper down with it: find out which, and keep the others' results.
-            return [self._run_piecewise(job) for job in batch]
+            return [self._run_piecewise(job, given_up) for job in batch]
         assert self._isolation
         level = self._isolation.level
         return [
@@ -186,12 +214,12 @@ class LocalSandbox:
             for job, (rows, peaks) in zip(batch, reply, strict=True)
         ]
 
-    def _run_piecewise(self, job: Job) -> Matrix:
+    def _run_piecewise(self, job: Job, given_up: threading.Event) -> Matrix:
         """Run every solution of a job in a request of its own."""
         rows: list[tuple[Cell, ...]] = []
         for solution in job.solutions:
-            reply = self._ask(self._request([replace(job, solutions=(solution,))]))
-            lost = [("crashed", "SandboxDied", "", 0, True)] * len(job.checks)
+            reply = self._ask(self._request([replace(job, solutions=(solution,))]), given_up)
+            lost = [("crashed", HELPER_DIED, "", 0, True)] * len(job.checks)
             rows.append(_cells(reply[0][0][0], reply[0][1][0]) if reply else _cells(lost, 0))
         assert self._isolation
         return Matrix(job.job_id, tuple(rows), self._isolation.level)
@@ -222,9 +250,15 @@ class LocalSandbox:
             self._fork_per_test,
         )
 
-    def _ask(self, request: Any) -> Any:
-        """Return a worker's reply; None where workers died of the request repeatedly."""
+    def _ask(self, request: Any, given_up: threading.Event) -> Any:
+        """Return a worker's reply; None where workers died of the request repeatedly.
+
+        Raises:
+            CancelledError: the caller has given up meanwhile, which is what killed the worker.
+        """
         for _ in range(_ATTEMPTS):
+            if given_up.is_set():
+                raise CancelledError
             worker = self._take()
             try:
                 reply = worker.ask(request)
@@ -271,7 +305,10 @@ class LocalSandbox:
             )
         absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
         with self._lock:
-            self._isolation = Isolation(level, tuple(ready["layers"]), problems + absent)
+            self._isolation = Isolation(
+                level, tuple(ready["layers"]), problems + absent, tuple(ready["missing"])
+            )
+            self._version = ready["version"]
             self._started.add(worker)
         return worker
 

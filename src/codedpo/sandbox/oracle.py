@@ -34,7 +34,7 @@ class _Task:
         self.solutions, checks, self.reference = request
         self.expectations = [expectation_of(*check, referred=bool(self.reference)) for check in checks]
         self.sources = [
-            (each.split, check[1] if each.split else check[0])
+            (each.split, check[1] if each.split else check[0] or f"assert ({check[1]}) == ({check[2]})")
             for each, check in zip(self.expectations, checks, strict=True)
         ]
         self.stdin = [None if check[3] is None else check[3].encode() for check in checks]

@@ -68,8 +68,12 @@ def start(layers: Sequence[str], preload: Sequence[str], launcher: launchers.Lau
     """
     if sys.platform != "linux":
         raise BackendError(
-            "The local sandbox needs Linux; on this system run codedpo inside a Linux container or use the"
-            " docker launcher (codedpo.sandbox.launchers)."
+            "The sandbox needs Linux; on this system run codedpo inside a Linux container (docker run -it python:3.11)."
+        )
+    if launcher and shutil.which(launcher.prefix[0]) is None:
+        raise BackendError(
+            f"The launcher {launcher.name} needs the program {launcher.prefix[0]}, which is not installed; install it,"
+            " or set sandbox.launcher.kind=none."
         )
     folder = Path(tempfile.mkdtemp(prefix="codedpo-probe-"))
     try:
@@ -96,7 +100,8 @@ def start(layers: Sequence[str], preload: Sequence[str], launcher: launchers.Lau
             shutil.rmtree(folder)
     if worker.ready is None:
         worker.close()
-        raise BackendError("The sandbox's helper process did not start; see its message above.")
+        place = f" behind the launcher {launcher.name}" if launcher else ""
+        raise BackendError(f"The sandbox's helper process did not start{place}; see its message above.")
     return worker
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from codedpo.core.errors import BackendError, CodedpoError
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.tables import read_rows, write_atomically, write_rows
 from codedpo.llm.weights import hf_folder
+from codedpo.services import Services
 from codedpo.training.worker import JOB, LOG, PAIRS, REJECTS, STEPS
 
 ENVIRONMENT = {
@@ -25,6 +27,24 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+
+def check(services: Services) -> None:
+    """See, before any work, that the packages are installed and the weights to train can be had.
+
+    Raises:
+        BackendError: a package is missing, or the weights cannot be fetched.
+        CodedpoError: the weights are unknown or damaged.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise BackendError(
+            f"training needs {', '.join(missing)}: pip install 'codedpo[train]', or stop before it with --until pairs."
+        )
+    _ = services.weights
 
 
 def _write_job(context: StageContext, folder: Path) -> None:

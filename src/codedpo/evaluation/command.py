@@ -1,0 +1,240 @@
+"""``codedpo eval``: judge published solutions, files of samples and models on benchmarks, outside any run.
+
+What it leaves below its folder (``runs/evaluations`` unless told otherwise)::
+
+    requests.sqlite            every reply of every model: a repeated or broken command asks only for what is missing
+    SUBJECT/BENCHMARK.jsonl    samples: prompt, raw reply, program, outcome; evalplus reads task_id and solution
+    SUBJECT/result.json        what the command printed, as JSON
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from codedpo.benchmarks import load_benchmark
+from codedpo.benchmarks.base import Problem
+from codedpo.context import cpu_seconds
+from codedpo.core.config import Config, config_of
+from codedpo.core.errors import ConfigError, DataError
+from codedpo.core.progress import Voice
+from codedpo.core.records import Sample
+from codedpo.core.tables import write_atomically
+from codedpo.evaluation.answering import (
+    Benchmarks,
+    Item,
+    ask,
+    check_harness,
+    judged_programs,
+    judged_replies,
+    requests_of,
+)
+from codedpo.evaluation.results import Score, json_of
+from codedpo.evaluation.sample_files import read_samples
+from codedpo.evaluation.scoring import metrics_of
+from codedpo.evaluation.subjects import Subject, generator_of
+from codedpo.llm.cache import CachedGenerator
+from codedpo.sandbox.base import Sandbox
+from codedpo.services import Services
+
+FOLDER = "evaluations"
+
+
+def settings(
+    overrides: Sequence[str],
+    benchmarks: str = "",
+    limit: int | None = None,
+    samples: int | None = None,
+    temperature: float | None = None,
+) -> Config:
+    """Return the config of an evaluation: every default is the config's own.
+
+    Args:
+        overrides: ``section.key=value``, as ``codedpo run`` takes them.
+        benchmarks: Names with commas between them.
+        limit: ``evaluation.limit``.
+        samples: ``evaluation.samples``.
+        temperature: ``evaluation.temperature``.
+
+    Raises:
+        ConfigError: a key or value is not allowed.
+    """
+    given = {
+        "benchmarks": [name.strip() for name in benchmarks.split(",") if name.strip()] or None,
+        "limit": limit,
+        "samples": samples,
+        "temperature": temperature,
+    }
+    section = {key: value for key, value in given.items() if value is not None}
+    return config_of({"name": FOLDER, "evaluation": section}, list(overrides), "the evaluation's settings")
+
+
+def evaluate(
+    subject: str, config: Config, voice: Voice, *, against: str = "", folder: Path | None = None
+) -> list[Score]:
+    """Judge one subject, or two on the same problems, and store samples and result.
+
+    Args:
+        subject: ``canonical``, a file of samples, a model or an address.
+        config: Its sections ``evaluation``, ``sandbox``, ``resources``, ``model`` (for the key of an endpoint).
+        voice: Shows progress.
+        against: A second subject; the difference is ``subject`` less ``against``.
+        folder: Where samples, replies and result are stored.
+
+    Returns:
+        One score for each benchmark, in the order of the config; figures of both subjects are in it.
+
+    Raises:
+        ConfigError, DataError, BackendError: a subject, benchmark or sandbox cannot be used.
+    """
+    subjects = [Subject(name) for name in (subject, against) if name]
+    if len({one.folder_name for one in subjects}) < len(subjects):
+        raise ConfigError(f"{subject} is compared with itself; name another one after --against.")
+    folder = folder or Path(config.runs_folder) / FOLDER
+    evaluation = _Evaluation(config, voice, folder)
+    try:
+        judged = [evaluation.judge(one) for one in subjects]
+    finally:
+        evaluation.services.close()
+    scores = []
+    for name in config.evaluation.benchmarks:
+        rows = [row for samples, _ in judged for row in samples if row.benchmark == name]
+        figures = metrics_of(rows, config.seed, before=against, after=subject)
+        scores.append(
+            Score(
+                benchmark=name,
+                subjects=[one.name for one in subjects],
+                samples=rows,
+                problems=evaluation.problems[name],
+                figures=figures,
+                cpu_s={one.name: cpu[name] for one, (_, cpu) in zip(subjects, judged, strict=True)},
+                graded=evaluation.graded,
+            )
+        )
+    result = json.dumps(json_of(scores), indent=2, ensure_ascii=False)
+    write_atomically(folder / subjects[0].folder_name / "result.json", f"{result}\n".encode())
+    return scores
+
+
+class _Evaluation:
+    """The benchmarks and the sandbox that the subjects share."""
+
+    def __init__(self, config: Config, voice: Voice, folder: Path) -> None:
+        self.config, self.voice, self.folder = config, voice, folder
+        self.services = Services(config, folder, voice)
+        self.graded: dict[str, dict[str, list[bool]]] = {}
+        """Verdicts that came with a file of samples: subject -> task id -> program by program."""
+        names = config.evaluation.benchmarks
+        self.benchmarks: Benchmarks = {
+            name: load_benchmark(name, config.resources.data_folder) for name in names
+        }
+        self.all_problems = {name: self.benchmarks[name].problems() for name in names}
+        self.problems: dict[str, tuple[Problem, ...]] = {
+            name: found[: config.evaluation.limit or None] for name, found in self.all_problems.items()
+        }
+
+    def sandbox(self, benchmark: str) -> Sandbox:
+        return self.services.sandbox_for(self.benchmarks[benchmark].modules)
+
+    def judge(self, subject: Subject) -> tuple[list[Sample], dict[str, float]]:
+        """Judge one subject; return its samples, and the CPU seconds of judging for each benchmark."""
+        rows_of = {"canonical": self._canonical, "samples": self._file, "model": self._model}[subject.kind]
+        rows: list[Sample] = []
+        spent: dict[str, float] = {}
+        for name, run in rows_of(subject).items():
+            self.sandbox(name).probe()
+            before = cpu_seconds()
+            found = run()
+            spent[name] = cpu_seconds() - before
+            rows += found
+            lines = (json.dumps(_line(row), ensure_ascii=False) + "\n" for row in found)
+            write_atomically(
+                self.folder / subject.folder_name / f"{_file_name(name)}.jsonl", "".join(lines).encode()
+            )
+        return rows, spent
+
+    def _canonical(self, subject: Subject) -> dict[str, Callable[[], list[Sample]]]:
+        programs = {
+            name: {
+                problem.problem_id: [problem.canonical_solution]
+                for problem in found
+                if problem.canonical_solution
+            }
+            for name, found in self.problems.items()
+        }
+        return self._of_programs(subject, programs)
+
+    def _file(self, subject: Subject) -> dict[str, Callable[[], list[Sample]]]:
+        """Judge a file of samples: the problems that it has samples for.
+
+        Raises:
+            DataError: the file cannot be read, or has nothing for the benchmarks.
+        """
+        file = read_samples(subject.path)
+        found = file.programs
+        self.graded[subject.name] = file.graded
+        known = {problem.problem_id for problems in self.all_problems.values() for problem in problems}
+        unknown = [task_id for task_id in found if task_id not in known]
+        names = ", ".join(self.benchmarks)
+        if len(unknown) == len(found):
+            raise DataError(
+                f"{subject.path} has no sample for {names} (its first task is {unknown[0]}); name the benchmark "
+                "that it belongs to with --benchmarks."
+            )
+        if unknown:
+            self.voice.say(
+                f"{subject.name}: {len(unknown)} of its {len(found)} tasks are not in {names}, such as {unknown[0]}."
+            )
+        for name, problems in self.problems.items():
+            missing = sum(problem.problem_id not in found for problem in problems)
+            if missing:
+                self.voice.say(
+                    f"{subject.name}: no sample for {missing} of {len(problems)} problems of {name}; "
+                    "its figures are over the others."
+                )
+        return self._of_programs(subject, dict.fromkeys(self.benchmarks, found))
+
+    def _of_programs(
+        self, subject: Subject, programs: dict[str, dict[str, list[str]]]
+    ) -> dict[str, Callable[[], list[Sample]]]:
+        def run(name: str) -> list[Sample]:
+            items = [
+                Item(subject.name, name, problem)
+                for problem in self.problems[name]
+                if problem.problem_id in programs[name]
+            ]
+            codes = [programs[name][item.problem.problem_id] for item in items]
+            with self.voice.progress(f"{name}: {subject.name}", sum(map(len, codes))) as advance:
+                rows = []
+                for row in judged_programs(self.sandbox(name), self.benchmarks[name], items, codes):
+                    rows.append(row)
+                    advance(1)
+            return rows
+
+        return {name: lambda name=name: run(name) for name in self.benchmarks}  # type: ignore[misc]
+
+    def _model(self, subject: Subject) -> dict[str, Callable[[], list[Sample]]]:
+        """Ask a model all problems of all benchmarks, once the harness has judged itself."""
+        items = [
+            Item(subject.name, name, problem) for name, found in self.problems.items() for problem in found
+        ]
+        engine = generator_of(subject, self.config)
+        check_harness(self.services.sandbox_for, self.benchmarks, items)
+        requests = requests_of(items, self.benchmarks, self.config)
+        cached = CachedGenerator(engine, self.folder / "requests.sqlite")
+        replies = ask(cached, requests, self.voice, f"replies of {subject.name}")
+
+        def run(name: str) -> list[Sample]:
+            own = [item for item in items if item.benchmark == name]
+            return list(judged_replies(self.services.sandbox_for, self.benchmarks, self.config, own, replies))
+
+        return {name: lambda name=name: run(name) for name in self.benchmarks}  # type: ignore[misc]
+
+
+def _line(row: Sample) -> dict[str, Any]:
+    return {"task_id": row.problem_id, **asdict(row)}
+
+
+def _file_name(benchmark: str) -> str:
+    return benchmark.replace(":", "-")

@@ -1,0 +1,200 @@
+"""What an evaluation found, as a table for a person and as JSON for a program."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from codedpo.benchmarks.base import Problem
+from codedpo.core.records import Metric, Outcome, Sample
+from codedpo.evaluation.scoring import DIFFERENCE
+
+NAMED = 20
+"""At most so many samples that did not pass are named where one program a problem was judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One benchmark: the samples of one or two subjects and their figures."""
+
+    benchmark: str
+    subjects: Sequence[str]
+    """The second one, where there is one, is what the first is compared with."""
+    problems: Sequence[Problem]
+    samples: Sequence[Sample]
+    figures: Sequence[Metric]
+    cpu_s: dict[str, float]
+    """CPU seconds that judging took for each subject: the sandbox's processes and this one; no generation."""
+    graded: Mapping[str, Mapping[str, Sequence[bool]]]
+    """Verdicts that came with the samples: subject -> problem id -> sample by sample."""
+
+    def samples_of(self, subject: str) -> list[Sample]:
+        """Return the samples of one subject that were run."""
+        return [row for row in self.samples if row.model == subject and row.outcome != Outcome.NOT_RUN.value]
+
+    def figure(self, subject: str, name: str) -> Metric | None:
+        """Return one figure, None where it does not exist."""
+        found = (row for row in self.figures if (row.model, row.name) == (subject, name))
+        return next(found, None)
+
+    def passed(self, subject: str) -> int:
+        """Count the samples of one subject that passed."""
+        return sum(row.outcome == Outcome.PASSED.value for row in self.samples_of(subject))
+
+
+def json_of(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return plain values: benchmark -> counts, CPU seconds, figures; the second subject below ``against``."""
+    result = {}
+    for score in scores:
+        first, *others = score.subjects
+        result[score.benchmark] = _subject_json(score, first)
+        for other in others:
+            result[score.benchmark]["against"] = {"name": other, **_subject_json(score, other)}
+            result[score.benchmark]["difference"] = _figures_json(score, DIFFERENCE)
+    return result
+
+
+def _subject_json(score: Score, subject: str) -> dict[str, Any]:
+    rows = score.samples_of(subject)
+    found: dict[str, Any] = {
+        "passed": score.passed(subject),
+        "total": len(rows),
+        "cpu_s": round(score.cpu_s[subject], 2),
+        "problems": len({row.problem_id for row in rows}),
+        "figures": _figures_json(score, subject),
+        "outcomes": dict(Counter(row.outcome for row in rows).most_common()),
+    }
+    if groups := _groups(score, rows):
+        found["groups"] = groups
+    left_out = Counter(
+        row.error_type
+        for row in score.samples
+        if row.model == subject and row.outcome == Outcome.NOT_RUN.value
+    )
+    if left_out:
+        found["not_run"] = dict(left_out.most_common())
+    if given := score.graded.get(subject):
+        found["graded"] = _agreement(rows, given)
+    if len(rows) == found["problems"]:
+        bad = [row.problem_id for row in rows if row.outcome != Outcome.PASSED.value]
+        found["not_passed"] = bad[:NAMED]
+    return found
+
+
+def _agreement(rows: Sequence[Sample], given: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
+    """Count the verdicts that came with the samples against ours."""
+    both: Counter[tuple[bool, bool]] = Counter()
+    exceptions = []
+    for row in rows:
+        if row.problem_id in given:
+            theirs, ours = given[row.problem_id][row.position], row.outcome == Outcome.PASSED.value
+            both[theirs, ours] += 1
+            if theirs and not ours:
+                exceptions.append(f"{row.problem_id} ({row.outcome} {row.error_type})".replace(" )", ")"))
+    return {
+        "passed_both": both[True, True],
+        "failed_both": both[False, False],
+        "passed_here_only": both[False, True],
+        "passed_there_only": both[True, False],
+        "exceptions": exceptions,
+    }
+
+
+def _figures_json(score: Score, model: str) -> dict[str, Any]:
+    return {
+        row.name: {"value": row.value, "low": row.low, "high": row.high, "count": row.count}
+        for row in score.figures
+        if row.model == model
+    }
+
+
+def _groups(score: Score, rows: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    """Count by what the benchmark breaks its results down by, in the order of its problems."""
+    group_of = {problem.problem_id: problem.group for problem in score.problems if problem.group}
+    passed: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for row in rows:
+        if group := group_of.get(row.problem_id):
+            total[group] += 1
+            passed[group] += row.outcome == Outcome.PASSED.value
+    order = [group for group in dict.fromkeys(group_of.values()) if group in total]
+    return {group: {"passed": passed[group], "total": total[group]} for group in order}
+
+
+def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
+    """Print the scores for a person."""
+    console = Console(highlight=False, stderr=to_stderr)
+    table = Table(box=None, pad_edge=False)
+    several = any(len(score.subjects) > 1 for score in scores)
+    columns = ["benchmark", *(["subject"] if several else []), "passed", "pass@1 (95%)", "pass@k (95%)"]
+    for column in columns:
+        table.add_column(column)
+    table.add_column("CPU s", justify="right")
+    for score in scores:
+        for subject in score.subjects:
+            name = [_short(subject, score.subjects)] if several else []
+            counts = f"{score.passed(subject)}/{len(score.samples_of(subject))}"
+            seconds = f"{score.cpu_s[subject]:.1f}"
+            table.add_row(score.benchmark, *name, counts, *_shares(score, subject), seconds)
+        if several:
+            table.add_row("", DIFFERENCE, "", *_shares(score, DIFFERENCE), "")
+    console.print(table)
+    for score in scores:
+        for line in _notes(score):
+            console.print(line, soft_wrap=True, markup=False)
+
+
+def _short(subject: str, subjects: Sequence[str]) -> str:
+    """Return the last part of a path, unless another subject has the same one."""
+    ends = [name.rstrip("/").rpartition("/")[2] for name in subjects]
+    end = subject.rstrip("/").rpartition("/")[2]
+    return end if ends.count(end) == 1 else subject
+
+
+def _shares(score: Score, model: str) -> tuple[str, str]:
+    """Return pass@1 and pass@k in per cent with their intervals."""
+    sign = "+" if model == DIFFERENCE else ""
+
+    def text(row: Metric, label: str = "") -> str:
+        return f"{label}{100 * row.value:{sign}.1f} ({100 * row.low:{sign}.1f} to {100 * row.high:{sign}.1f})"
+
+    first = score.figure(model, "pass@1")
+    others = [
+        row
+        for row in score.figures
+        if row.model == model
+        and row.name.startswith("pass@")
+        and row.name[5:].isdigit()
+        and row.name != "pass@1"
+    ]
+    return text(first) if first else "", ", ".join(text(row, f"{row.name[5:]}: ") for row in others)
+
+
+def _notes(score: Score) -> list[str]:
+    """Say what the table has no room for, a line each."""
+    notes = []
+    for subject in score.subjects:
+        found = _subject_json(score, subject)
+        place = f"{score.benchmark}, {_short(subject, score.subjects)}"
+        if plain := score.figure(subject, "pass@1 without extraction"):
+            notes.append(f"{place}: pass@1 without extraction {100 * plain.value:.1f}")
+        if groups := found.get("groups"):
+            parts = (f"{group} {count['passed']}/{count['total']}" for group, count in groups.items())
+            notes.append(f"{place}: {', '.join(parts)}")
+        for reason, count in found.get("not_run", {}).items():
+            notes.append(f"{place}: {count} not run ({reason})")
+        if graded := found.get("graded"):
+            notes.append(
+                f"{place}: with the verdicts of the file: both passed {graded['passed_both']}, both failed "
+                f"{graded['failed_both']}, passed here only {graded['passed_here_only']}, passed there only "
+                f"{graded['passed_there_only']} {', '.join(graded['exceptions'])}".rstrip()
+            )
+        bad = found.get("not_passed", [])
+        if bad and len(bad) < NAMED:
+            notes.append(f"{place}: did not pass: {', '.join(bad)}")
+    if p := score.figure(DIFFERENCE, "mcnemar_p"):
+        notes.append(f"{score.benchmark}: McNemar's exact p {p.value:.3g} ({p.count} problems changed)")
+    return notes

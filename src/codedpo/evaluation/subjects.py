@@ -1,0 +1,56 @@
+"""Who is judged: the published solutions, a file of samples, or a model."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codedpo.core.config import Config, ModelConfig
+from codedpo.core.registry import load
+from codedpo.evaluation.sample_files import is_sample_file
+from codedpo.llm.base import Generator
+from codedpo.services import GENERATORS
+
+CANONICAL = "canonical"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One that is judged, by the name that the person gave."""
+
+    name: str
+
+    @property
+    def kind(self) -> Literal["canonical", "samples", "model"]:
+        """Tell the published solutions, a file of samples and a model apart."""
+        if self.name == CANONICAL:
+            return "canonical"
+        return "samples" if is_sample_file(self.name) else "model"
+
+    @property
+    def path(self) -> Path:
+        """The file of samples."""
+        return Path(self.name).expanduser()
+
+    @property
+    def folder_name(self) -> str:
+        """The name as part of a path."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.")
+
+
+def generator_of(subject: Subject, config: Config) -> Generator:
+    """Build the engine of a model: an address is an OpenAI-compatible endpoint, all else are weights.
+
+    ``http://host:8000/v1#name`` names one of several models that an endpoint serves.
+
+    Raises:
+        ConfigError, DataError, BackendError: there is no such model, or its files cannot be had.
+    """
+    if subject.name.startswith(("http://", "https://")):
+        url, _, name = subject.name.partition("#")
+        section = config.model.model_copy(update={"kind": "openai", "name": name, "url": url})
+    else:
+        section = ModelConfig(kind=config.evaluation.engine, name=subject.name)
+    kind = load(GENERATORS, section.kind, what="generator")
+    generator: Generator = kind.from_config(section, config.resources)
+    return generator

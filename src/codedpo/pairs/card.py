@@ -1,0 +1,186 @@
+"""The dataset card of the exported pairs: what they are, where they come from, and what they are not."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from codedpo import __version__
+from codedpo.core.config import Config
+from codedpo.core.records import Pair, Seed
+from codedpo.pairs.preflight import length_bias
+
+DEFAULT_EXPORT = "preferences"
+"""What ``datasets.load_dataset(folder)`` loads where no name is given."""
+MOST_SOURCES = 50
+SECTIONS = ("seeds", "tasks", "candidates", "sandbox", "rankings", "pairs")
+"""Config sections of the stages that make the pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where pairs come from."""
+
+    config: Config
+    seed_of_task: Mapping[str, Seed]
+    """Task id -> the seed that the task was made from."""
+    seeds: int
+    """Seeds of the whole run, those without a pair included."""
+    decontaminated: Mapping[str, Mapping[str, int]]
+    """Stage (``seeds``, ``tasks``) -> reason -> rows dropped because they repeat a benchmark problem."""
+
+
+def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Provenance) -> str:
+    """Write the card.
+
+    Args:
+        pairs: all pairs.
+        rows: rows of each ``export/split``, as ``export.write_exports`` counts them.
+        provenance: where the pairs come from.
+    """
+    config = provenance.config
+    header = yaml.safe_dump(front_matter(len(pairs), rows), sort_keys=False)
+    description = [config.description] if config.description else []
+    return (
+        "\n\n".join(
+            [
+                f"---\n{header}---",
+                f"# Preference pairs of the run {config.name}",
+                *description,
+                "A code model wrote the tasks, the solutions and the tests; execution and ranking chose between the "
+                f"solutions ([arXiv 2410.05605](https://arxiv.org/abs/2410.05605)). Made by codedpo {__version__}. "
+                "Chosen means believed right or measured faster, not proven: nobody checked the pairs by hand.",
+                *_contents(pairs, rows),
+                *_origin(pairs, provenance),
+                *_decontamination(provenance),
+                *_reproduction(config),
+                "## Licence",
+                "None is granted here. What binds: the licences of the seeds above, from whose functions the tasks "
+                "were made, and the terms of the model that wrote the texts. Set `license` before you publish.",
+            ]
+        )
+        + "\n"
+    )
+
+
+def front_matter(pairs: int, rows: Mapping[str, int]) -> dict[str, Any]:
+    """Return the metadata that the Hub and ``datasets.load_dataset`` read: every export is a configuration."""
+    files: dict[str, list[dict[str, str]]] = {}
+    for place in rows:
+        name, _, split = place.partition("/")
+        files.setdefault(name, []).append({"split": split, "path": f"{place}.parquet"})
+    sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return {
+        "license": "other",
+        "language": ["en"],
+        "task_categories": ["text-generation"],
+        "tags": ["codedpo", "dpo", "preference", "code", "python", "synthetic"],
+        "size_categories": [next((name for most, name in sizes if pairs < most), "1M<n<10M")],
+        "configs": [
+            {"config_name": name, "data_files": of_name}
+            | ({"default": True} if name == DEFAULT_EXPORT else {})
+            for name, of_name in files.items()
+        ],
+    }
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', ' ') for cell in line)} |" for line in lines)
+
+
+def _contents(pairs: Sequence[Pair], rows: Mapping[str, int]) -> list[str]:
+    kinds = []
+    for kind in dict.fromkeys(pair.kind for pair in pairs):
+        of_kind = [pair for pair in pairs if pair.kind == kind]
+        (chosen, rejected), longer = length_bias(of_kind)
+        splits = Counter(pair.split for pair in of_kind)
+        estimated = [pair.probability for pair in of_kind if pair.probability >= 0]
+        ratios = [pair.speed_ratio for pair in of_kind if pair.speed_ratio > 0]
+        kinds.append(
+            (
+                kind,
+                splits["train"],
+                splits["validation"],
+                f"{chosen:.0f}",
+                f"{rejected:.0f}",
+                f"{longer:.0%}",
+                f"{statistics.median(estimated):.2f}" if estimated else "not estimated",
+                f"{statistics.median(ratios):.2f}" if ratios else "",
+            )
+        )
+    columns = ("kind", "train", "validation", "characters of chosen", "of rejected", "chosen longer")
+    return [
+        "## Contents",
+        _table((*columns, "probability", "times faster"), kinds),
+        "Characters, probability (that chosen is right and rejected wrong) and times faster are medians. Where chosen "
+        "is longer far from 50% of the time, length alone tells the sides apart and training may learn just that.",
+        _table(("configuration and split", "rows"), rows.items()),
+        "`preferences`, `plain`, `unpaired` and `chosen` are in TRL's forms for DPO, DPO without a chat template, KTO "
+        "and SFT; `llama_factory/dataset_info.json` and `axolotl.yaml` are for those trainers.",
+    ]
+
+
+def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:
+    model = provenance.config.model
+    of_pairs = [provenance.seed_of_task[pair.task_id] for pair in pairs]
+    licences = Counter(seed.license for seed in of_pairs)
+    sources = Counter((seed.repo_name, seed.license) for seed in of_pairs)
+    seeds = {seed.seed_id: seed for seed in of_pairs}.values()
+    seeds_by_licence = Counter(seed.license for seed in seeds)
+    seeds_by_source = Counter((seed.repo_name, seed.license) for seed in seeds)
+    more = len(sources) - MOST_SOURCES
+    return [
+        "## Provenance",
+        f"Tasks, solutions and tests: `{model.name or model.path}` (kind `{model.kind}`). Seeds: {len(seeds)} "
+        f"functions of {provenance.seeds} drawn led to a pair.",
+        _table(
+            ("licence of the seeds", "seeds", "pairs"),
+            [(name, seeds_by_licence[name], count) for name, count in licences.most_common()],
+        ),
+        _table(
+            ("source", "licence", "seeds", "pairs"),
+            [
+                (repo, licence, seeds_by_source[repo, licence], count)
+                for (repo, licence), count in sources.most_common(MOST_SOURCES)
+            ],
+        ),
+        *([f"And {more} more sources."] if more > 0 else []),
+    ]
+
+
+def _decontamination(provenance: Provenance) -> list[str]:
+    benchmarks = ", ".join(provenance.config.evaluation.benchmarks) or "no benchmark"
+    rows = [
+        (stage, reason, count)
+        for stage, reasons in provenance.decontaminated.items()
+        for reason, count in reasons.items()
+    ]
+    dropped = sum(count for _, _, count in rows)
+    return [
+        "## Decontamination",
+        f"Against {benchmarks}: {dropped} seeds and tasks that repeat a problem were dropped, by shared runs of words, "
+        "equal code, prompt or distinctive name.",
+        *([_table(("stage", "sign", "dropped"), rows)] if rows else []),
+    ]
+
+
+def _reproduction(config: Config) -> list[str]:
+    plain = config.model_dump(mode="json")
+    model = {key: plain["model"][key] for key in ("kind", "name")}
+    benchmarks = {"benchmarks": plain["evaluation"]["benchmarks"]}
+    settings: dict[str, Any] = {
+        "name": config.name,
+        "seed": config.seed,
+        "shard_size": config.shard_size,
+        "model": model,
+    }
+    settings |= {section: plain[section] for section in SECTIONS} | {"evaluation": benchmarks}
+    return [
+        "## How it was made",
+        "`codedpo run config.yaml --until pairs` with this config (address and options of the model are left out):",
+        f"```yaml\n{yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```",
+    ]

@@ -1,0 +1,216 @@
+"""``codedpo eval`` as a person or a program meets it: real problems, real processes, a real endpoint."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from codedpo.benchmarks import load_benchmark
+from codedpo.cli import app
+from codedpo.core import progress
+from codedpo.evaluation.answering import Item, requests_of
+from codedpo.evaluation.command import settings
+from codedpo.llm.replay_server import ReplayServer
+
+LIMIT = 20
+
+
+@pytest.fixture
+def evaluate(data_folder, tmp_path):
+    def run(*arguments, code=0):
+        command = [sys.executable, "-W", "error", "-m", "codedpo", "eval", *map(str, arguments)]
+        environment = {**os.environ, "CODEDPO_DATA_DIR": str(data_folder)}
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def problems(data_folder):
+    return load_benchmark("humaneval", data_folder).problems()[:LIMIT]
+
+
+def last_line(done):
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def broken(problem):
+    return problem.prompt + "    return None\n"
+
+
+def write_samples(path, rows):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def test_published_solutions_pass(evaluate, tmp_path):
+    done = evaluate("canonical", "--benchmarks", "humaneval,mbpp", "--limit", LIMIT, "--json")
+    result = last_line(done)
+    assert {name: (found["passed"], found["total"]) for name, found in result.items()} == {
+        "humaneval": (LIMIT, LIMIT),
+        "mbpp": (LIMIT, LIMIT),
+    }
+    assert result["humaneval"]["figures"]["pass@1"]["low"] == pytest.approx(0.8389, abs=1e-4)
+    stored = tmp_path / "runs" / "evaluations" / "canonical"
+    assert json.loads((stored / "result.json").read_text()) == result
+    assert len((stored / "mbpp.jsonl").read_text().splitlines()) == LIMIT
+
+
+def test_without_json_a_table_is_printed(evaluate, tmp_path):
+    done = evaluate("canonical", "--limit", 3, "--output", tmp_path / "here")
+    assert "humaneval  3/3     100.0 (43.9 to 100.0)" in done.stdout
+    assert (tmp_path / "here" / "canonical" / "humaneval.jsonl").exists()
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_quiet_evaluation_prints_its_table_only(quiet, data_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setenv("CODEDPO_DATA_DIR", str(data_folder))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["eval", "canonical", "--limit", "8", *(["--quiet"] if quiet else [])])
+    assert done.exit_code == 0
+    assert "humaneval" in done.stdout
+    assert (done.stderr == "") == quiet
+
+
+def test_several_samples_a_problem_whole_and_as_completions(evaluate, problems, tmp_path):
+    rows = []
+    for number, problem in enumerate(problems[:6]):
+        body = problem.canonical_solution.removeprefix(problem.prompt)
+        rows.append({"task_id": problem.problem_id, "completion": body})
+        good = number % 2 == 0
+        code = problem.canonical_solution if good else broken(problem)
+        rows += [{"task_id": problem.problem_id, "solution": code}] * 2
+    path = write_samples(tmp_path / "some.jsonl.gz", rows)
+    done = evaluate(path, "--benchmarks", "humaneval", "--limit", LIMIT, "--json")
+    found = last_line(done)["humaneval"]
+    assert (found["passed"], found["total"], found["problems"]) == (12, 18, 6)
+    assert found["outcomes"] == {"passed": 12, "failed": 6}
+    assert found["figures"]["pass@1"]["value"] == pytest.approx(2 / 3)
+    assert found["figures"]["pass@3"]["value"] == 1
+    assert f"no sample for {LIMIT - 6} of {LIMIT} problems of humaneval" in done.stderr
+
+
+def test_two_files_are_compared_on_the_same_problems(evaluate, problems, tmp_path):
+    def file(name, wrong):
+        return write_samples(
+            tmp_path / name,
+            [
+                {
+                    "task_id": problem.problem_id,
+                    "solution": broken(problem) if number in wrong else problem.canonical_solution,
+                }
+                for number, problem in enumerate(problems)
+            ],
+        )
+
+    new, old = file("new.jsonl", {0}), file("old.jsonl", {0, 1, 2, 3, 4, 5, 6})
+    done = evaluate(new, "--against", old, "--benchmarks", "humaneval", "--limit", LIMIT, "--json")
+    found = last_line(done)["humaneval"]
+    assert (found["passed"], found["against"]["passed"]) == (19, 13)
+    change = found["difference"]["pass@1"]
+    assert change["value"] == pytest.approx(0.3)
+    assert 0 < change["low"] < 0.3 < change["high"]
+    assert found["difference"]["mcnemar_p"] == {"value": 2 / 64, "low": 2 / 64, "high": 2 / 64, "count": 6}
+    assert "+30.0 (" in done.stderr
+    assert "McNemar's exact p 0.0312 (6 problems changed)" in done.stderr
+
+
+def test_a_model_behind_an_address_is_asked_once(evaluate, problems, data_folder, tmp_path):
+    benchmark = load_benchmark("humaneval", data_folder)
+    config = settings([], "humaneval", 4, 2, 0.5)
+    items = [Item("m", "humaneval", problem) for problem in problems[:4]]
+    rows = [
+        {
+            "model": "small",
+            "key": request.key,
+            "position": position,
+            "text": "I would rather not." if number == 3 else f"Sure:\n```python\n{code}\n```",
+            "finish_reason": "stop",
+            "prompt_tokens": 10,
+            "completion_tokens": 20,
+        }
+        for number, (request, problem) in enumerate(
+            zip(requests_of(items, {"humaneval": benchmark}, config), problems, strict=False)
+        )
+        for position, code in enumerate(
+            (problem.canonical_solution + "\nassert no_such_name", broken(problem))
+        )
+    ]
+    arguments = ("--benchmarks", "humaneval", "--limit", 4, "--samples", 2, "--temperature", 0.5, "--json")
+    with ReplayServer(rows, model="small") as server:
+        first = last_line(evaluate(f"{server.url}#small", *arguments))["humaneval"]
+        asked = len(server.calls)
+        again = last_line(evaluate(f"{server.url}#small", *arguments))["humaneval"]
+    assert asked > 0
+    assert len(server.calls) == asked
+    assert {call["temperature"] for call in server.calls} == {0.5}
+    for found in (first, again):
+        found.pop("cpu_s")
+    assert first == again
+    assert (first["passed"], first["total"]) == (3, 8)
+    assert first["figures"]["pass@2"]["value"] == 0.75
+    assert first["figures"]["pass@1 without extraction"]["value"] == 0
+    (stored,) = (tmp_path / "runs" / "evaluations").glob("http*/humaneval.jsonl")
+    samples = [json.loads(line) for line in stored.read_text().splitlines()]
+    assert "has_close_elements" in samples[0]["prompt"]
+    assert samples[0]["text"] == rows[0]["text"]
+    assert samples[0]["outcome"] == "passed"
+    assert samples[0]["plain_outcome"] == "not_loaded"
+    assert samples[6]["error_type"] == "no_code"
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (['{"task_id": "HumanEval/0", "solution": "x"}', "{"], "line 2"),
+        (['{"task_id": "HumanEval/0"}'], "line 1, is no sample: it needs the texts task_id and solution"),
+        (['{"task_id": "Mbpp/2", "solution": "x"}'], "no sample for humaneval (its first task is Mbpp/2)"),
+        ([], "holds no samples"),
+    ],
+)
+def test_a_file_that_is_no_sample_file_is_named(evaluate, tmp_path, lines, sentence):
+    (tmp_path / "bad.jsonl").write_text("\n".join(lines))
+    done = evaluate("bad.jsonl", "--benchmarks", "humaneval", code=2)
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["none.jsonl"], "none.jsonl cannot be read as samples (No such file or directory"),
+        (["canonical", "--benchmarks", "nothing"], "there is no benchmark of kind nothing"),
+        (["canonical", "--against", "canonical"], "compared with itself"),
+        (["canonical", "evaluation.foo=1"], "there is no option evaluation.foo"),
+        (["no_such_model", "--limit", "1"], "the model 'no_such_model' is unknown"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(evaluate, arguments, sentence):
+    done = evaluate(*arguments, code=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert sentence in line
+
+
+def test_submissions_of_livecodebench_are_set_against_the_verdicts_that_they_came_with(evaluate, data_folder):
+    file = data_folder / "livecodebench" / "submission_o1-mini.json.gz"
+    done = evaluate(file, "--benchmarks", "livecodebench", "--limit", 30, "--json")
+    found = last_line(done)["livecodebench"]
+    graded = found["graded"]
+    assert found["total"] == 30
+    assert graded["passed_both"] + graded["passed_here_only"] == found["passed"]
+    assert graded["passed_both"] > 0
+    assert graded["failed_both"] + graded["passed_here_only"] > 0
+    assert (graded["passed_there_only"], graded["exceptions"]) == (0, [])
+    assert sum(group["total"] for group in found["groups"].values()) == 30
+    assert "of its 880 tasks are not in livecodebench" in done.stderr

@@ -1,0 +1,112 @@
+"""``codedpo rank`` as a person meets it, on the matrices of a run on recorded answers of the embedded model."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.test_cli import codedpo
+
+from codedpo.core.records import SolutionScore
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows
+
+pytestmark = pytest.mark.xdist_group("chain")
+
+
+def of_the_run(run, strategy):
+    rows = read_rows(StageFolder(run / "5-rankings").parts_of(SolutionScore), SolutionScore)
+    return [row for row in rows if row.strategy == strategy]
+
+
+def test_the_executions_of_a_run_are_ranked_as_the_run_ranks_them(run, tmp_path):
+    output = tmp_path / "scores.parquet"
+    done = codedpo("rank", run / "4-executions" / "executions", "--output", output, "--json")
+    assert done.returncode == 0, done.stderr
+    expected = of_the_run(run, "self_validation")
+    assert len(expected) > 30
+    assert read_rows([output], SolutionScore) == expected
+    printed = json.loads(done.stdout)
+    assert printed["strategy"] == "self_validation"
+    assert [SolutionScore(**row) for row in printed["scores"]] == expected
+    assert printed["tasks"] == len({row.task_id for row in expected})
+
+
+def test_a_table_of_many_tasks_names_best_and_worst(run):
+    shown = codedpo(
+        "rank", run / "4-executions" / "executions", "--strategy", "consensus", COLUMNS="200"
+    ).stdout
+    assert "ranked by consensus" in shown
+    assert "probability" in shown
+    for task_id in {row.task_id for row in of_the_run(run, "self_validation")}:
+        assert f"{task_id}/s" in shown
+
+
+def test_json_lines_and_npz_of_one_task_give_the_scores_of_the_parquet(run, tmp_path):
+    rows = pq.read_table(run / "4-executions" / "executions").to_pylist()
+    task_id = rows[0]["task_id"]
+    cells = [row for row in rows if row["task_id"] == task_id]
+    (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cells))
+    solutions = list(dict.fromkeys(row["solution_id"] for row in cells))
+    passed = np.array([row["outcome"] == "passed" for row in cells]).reshape(len(solutions), -1)
+    np.savez(tmp_path / "one.npz", passed=passed, solution_ids=solutions)
+    expected = [
+        (row.solution_id, row.score) for row in of_the_run(run, "self_validation") if row.task_id == task_id
+    ]
+    for name in ("one.jsonl", "one.npz"):
+        printed = json.loads(codedpo("rank", tmp_path / name, "--json").stdout)
+        assert [(row["solution_id"], row["score"]) for row in printed["scores"]] == expected
+    shown = codedpo("rank", tmp_path / "one.npz").stdout
+    assert all(solution_id in shown for solution_id in solutions)
+
+
+def test_options_and_plug_ins_reach_the_strategy(tmp_path):
+    np.savez(tmp_path / "m.npz", passed=np.array([[1, 1, 0], [0, 1, 1], [0, 1, 0]]))
+
+    def scores(*arguments):
+        printed = json.loads(codedpo("rank", tmp_path / "m.npz", *arguments, "--json").stdout)
+        return printed["strategy"], [row["score"] for row in printed["scores"]]
+
+    label, once = scores("iterations=1", "damping=1.0", "--strategy", "self_validation")
+    assert label == "self_validation(damping=1.0, iterations=1)"
+    assert once == pytest.approx([1, 1, 0.5])
+    assert scores("--strategy", "self_validation")[1] != pytest.approx(once)
+    plugin = scores("--strategy", "codedpo.rankings.baselines:number_passed")
+    assert plugin == ("codedpo.rankings.baselines:number_passed", once)
+
+
+def test_what_cannot_be_ranked_is_one_sentence(tmp_path):
+    np.savez(tmp_path / "m.npz", passed=np.array([[1, 0]]))
+    np.savez(tmp_path / "shares.npz", passed=np.array([[0.5, 0]]))
+    cell = {"task_id": "a", "solution_id": "s", "test_id": "t"}
+    for name, rows in {
+        "text.jsonl": [cell | {"passed": "false"}],
+        "many.jsonl": [cell | {"passed": [True]}],
+        "outcome.jsonl": [cell | {"outcome": "fine"}],
+        "none.jsonl": [cell | {"passed": True, "test_id": None}],
+        "list.jsonl": [[1]],
+        "empty.jsonl": [],
+        "torn.jsonl": [cell | {"passed": True}, cell | {"passed": True}],
+    }.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for arguments, words in [
+        (["none.npz"], "is not a readable npz file"),
+        (["shares.npz"], "other values than 0 and 1"),
+        (["text.jsonl"], "passed of cell 1 is 'false'"),
+        (["many.jsonl"], "passed of cell 1 is [True]"),
+        (["outcome.jsonl"], "outcome of cell 1 is 'fine'"),
+        (["none.jsonl"], "cell 1 has no test_id"),
+        (["list.jsonl"], "line 1 is not a JSON object"),
+        (["empty.jsonl"], "has no column task_id"),
+        (["torn.jsonl"], "do not fill 1 solutions x 1 tests"),
+        (["."], "holds no Parquet file"),
+        (["m.npz", "--strategy", "best"], "there is no ranking strategy of kind best"),
+        (["m.npz", "power=2"], "it has damping"),
+        (["m.npz", "damping"], "not of the form name=value"),
+        (["m.npz", "--output", f"{tmp_path}/m.npz/scores.parquet"], "cannot be written"),
+    ]:
+        done = codedpo("rank", tmp_path / arguments[0], *arguments[1:])
+        assert done.returncode == 2, (arguments, done.stderr)
+        (line,) = done.stderr.strip().splitlines()
+        assert words in line, line
+        assert done.stdout == ""
