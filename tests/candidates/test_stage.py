@@ -129,6 +129,15 @@ def test_tests_of_a_task_differ_and_stay_below_the_limit(stage: StageFolder) -> 
     assert {"no_tests", "beyond_limit"} <= reasons
 
 
+def test_no_more_tests_are_kept_than_the_config_says(
+    tmp_path: Path, tasks: list[Task], recording: Path
+) -> None:
+    model = ModelConfig(kind="recorded", path=str(recording))
+    stage = run_stage(tmp_path, tasks, model, tests=2)
+    counts = Counter(test.task_id for test in read_rows(stage.parts_of(Test), Test))
+    assert max(counts.values()) == 2
+
+
 def test_the_prompt_is_one_user_message_with_task_and_signature(
     stage: StageFolder, tasks: list[Task]
 ) -> None:

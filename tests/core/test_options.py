@@ -22,7 +22,7 @@ SEEN_BY = {
     "runs_folder": "test_cli.py::test_a_run_is_where_its_config_says_and_ends_with_the_last_stage_asked_for",
     "base_run": "e2e/test_chain.py::test_an_ablation_adopts_the_stages_of_its_base_run",
     "shard_size": "candidates/test_stage.py::test_a_model_that_writes_no_code_stops_the_stage",
-    "model.kind": "e2e/test_chain.py::test_with_recorded_answers_every_kind_gives_equal_tables",
+    "model.kind": "candidates/test_stage.py::test_a_generator_from_elsewhere_with_its_options_writes_the_candidates",
     "model.name": "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine",
     "model.url": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
     "model.key_variable": "llm/test_openai.py::test_the_key_is_taken_from_the_variable_that_the_config_names",
@@ -47,7 +47,7 @@ SEEN_BY = {
     "tasks.near_duplicate_threshold": "tasks/test_stage.py::test_the_threshold_of_near_duplicates_counts",
     "tasks.largest_reject_share": "tasks/test_stage.py::test_too_many_rejects_stop_the_stage",
     "candidates.solutions": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
-    "candidates.tests": "candidates/test_stage.py::test_tests_of_a_task_differ_and_stay_below_the_limit",
+    "candidates.tests": "candidates/test_stage.py::test_no_more_tests_are_kept_than_the_config_says",
     "candidates.tests_per_reply": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
     "candidates.solution_sampling.temperature": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
     "candidates.solution_sampling.top_p": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
@@ -84,7 +84,7 @@ SEEN_BY = {
     "rankings.strategy": "rankings/test_stage.py::test_options_reach_the_strategy_and_name_it",
     "rankings.compare": "rankings/test_stage.py::test_options_reach_the_strategy_and_name_it",
     "pairs.kinds": "pairs/test_stage.py::test_solutions_are_measured_so_often_and_paired_above_the_least_ratio",
-    "pairs.least_margin": "pairs/test_stage.py::test_margin_and_validation_share_have_their_effect",
+    "pairs.least_margin": "pairs/test_stage.py::test_a_smaller_margin_makes_no_pair",
     "pairs.rejected": "pairs/test_stage.py::test_which_programs_are_paired",
     "pairs.pairs_per_task": "pairs/test_stage.py::test_which_programs_are_paired",
     "pairs.least_chosen_score": "pairs/test_stage.py::test_which_programs_are_paired",
@@ -100,7 +100,7 @@ SEEN_BY = {
     "pairs.decisive_repeats": (
         "pairs/test_stage.py::test_solutions_are_measured_so_often_and_paired_above_the_least_ratio"
     ),
-    "pairs.validation_share": "pairs/test_stage.py::test_margin_and_validation_share_have_their_effect",
+    "pairs.validation_share": "pairs/test_stage.py::test_the_share_of_the_config_is_for_validation",
     "training.method": "training/test_job.py::test_every_method_learns_and_leaves_a_model",
     "training.model": "e2e/test_chain.py::test_the_manifest_says_where_the_weights_came_from",
     "training.kinds": "training/test_job.py::test_kinds_and_most_pairs_choose_what_is_trained_on",
@@ -119,7 +119,7 @@ SEEN_BY = {
     "training.lora.alpha": "training/test_job.py::test_adapters_have_the_rank_scale_and_layers_of_the_config",
     "training.lora.layers": "training/test_job.py::test_adapters_have_the_rank_scale_and_layers_of_the_config",
     "training.evaluations": "training/test_job.py::test_every_method_learns_and_leaves_a_model",
-    "training.dtype": "training/test_job.py::test_what_bfloat16_would_round_away_is_stored_in_float32",
+    "training.dtype": "training/test_job.py::test_the_precision_of_the_config_is_that_of_the_weights",
     "training.activation_checkpointing": (
         "training/test_job.py::test_checkpointed_activations_are_computed_twice"
     ),

@@ -171,12 +171,18 @@ def test_efficiency_pairs_are_timed_on_grown_inputs(tmp_path, options, factors):
         assert 1.1 < pair.speed_ratio_low <= pair.speed_ratio <= pair.speed_ratio_high
 
 
-def test_margin_and_validation_share_have_their_effect(tmp_path):
-    section = PairsConfig(kinds=("correctness",), least_margin=0.8, validation_share=0.0)
-    context = context_of(tmp_path, section)
+def test_a_smaller_margin_makes_no_pair(tmp_path):
+    context = context_of(tmp_path, PairsConfig(kinds=("correctness",), least_margin=0.8))
     run(context)
-    (pair,) = pairs_of(context)
-    assert (pair.task_id, pair.split) == ("t000001", "train")
+    assert [pair.task_id for pair in pairs_of(context)] == ["t000001"]
+
+
+@pytest.mark.parametrize(("share", "validation"), [(0.0, 0), (0.1, 1), (1.0, 2)])
+def test_the_share_of_the_config_is_for_validation(tmp_path, share, validation):
+    context = context_of(tmp_path, PairsConfig(kinds=("correctness",), validation_share=share))
+    run(context)
+    splits = [pair.split for pair in pairs_of(context)]
+    assert (len(splits), splits.count("validation")) == (2, validation)
 
 
 # the first and second solution pass both tests; two fail alike, one fails otherwise and is worse

@@ -189,6 +189,14 @@ def test_what_bfloat16_would_round_away_is_stored_in_float32(
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_precision_of_the_config_is_that_of_the_weights(
+    dtype: str, base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    run(base, tmp_path, pairs, dtype=dtype, epochs=1.0, evaluations=1, learning_rate=1.0)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").dtype == getattr(torch, dtype)
+
+
 def test_a_base_model_without_chat_template_learns_to_stop(
     base: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:
