@@ -60,6 +60,7 @@ def test_published_solutions_pass(evaluate, tmp_path):
         "humaneval": (LIMIT, LIMIT),
         "mbpp": (LIMIT, LIMIT),
     }
+    assert result["humaneval"]["cpu_s"] >= 0
     assert result["humaneval"]["figures"]["pass@1"]["low"] == pytest.approx(0.8389, abs=1e-4)
     stored = tmp_path / "runs" / "evaluations" / "canonical"
     assert json.loads((stored / "result.json").read_text()) == result
