@@ -165,6 +165,7 @@ def identity_of(
         identity["model"] = services.generator.identity
     if "weights" in stage.services:
         identity["weights"] = services.weights.digest
+        identity["template"] = digest_of(services.template)
     if "sandbox" in stage.services:
         identity["sandbox"] = services.sandbox.identity
     return identity

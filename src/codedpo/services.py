@@ -12,6 +12,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.registry import load
 from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.template import ChatTemplate, template_of
 from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import SAFE_LEVEL, Sandbox
 from codedpo.sandbox.cache import CachedSandbox
@@ -89,6 +90,15 @@ class Services:
         found = resolve(self.config.training.model or self.config.model.name)
         self.origins |= {"trained": f"{found.name}: {found.origin}", "digest": found.digest}
         return found
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The template of the weights that are trained and evaluated.
+
+        Raises:
+            ConfigError: ``model.template`` names a file that is no template.
+        """
+        return template_of(self.weights, self.config.model.template)
 
     @property
     def sandbox(self) -> Sandbox:

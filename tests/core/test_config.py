@@ -19,6 +19,40 @@ def test_every_shipped_config_loads(path: Path) -> None:
     assert load_config(path).name
 
 
+PAPER_MODELS = {
+    "phi-2": "microsoft/phi-2",
+    "deepseek-coder-1.3b": "deepseek-ai/deepseek-coder-1.3b-base",
+    "deepseek-coder-6.7b": "deepseek-ai/deepseek-coder-6.7b-base",
+    "starcoder2-7b": "bigcode/starcoder2-7b",
+    "magicoder-ds-6.7b": "ise-uiuc/Magicoder-DS-6.7B",
+    "magicoder-s-ds-6.7b": "ise-uiuc/Magicoder-S-DS-6.7B",
+    "magicoder-cl-7b": "ise-uiuc/Magicoder-CL-7B",
+    "magicoder-s-cl-7b": "ise-uiuc/Magicoder-S-CL-7B",
+}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.parent.name == "models"], ids=lambda path: path.stem
+)
+def test_the_papers_models_train_on_the_papers_pairs(path: Path) -> None:
+    config, paper = load_config(path), load_config(path.parents[1] / "paper.yaml")
+    assert config.training.model.partition("@")[0] == PAPER_MODELS[path.stem]
+    assert (config.name, config.base_run) == (f"paper-{path.stem}", str(paper.run_folder))
+    for section in ("seeds", "tasks", "candidates", "sandbox", "rankings", "pairs"):
+        assert getattr(config, section) == getattr(paper, section)
+    assert config.training == paper.training.model_copy(update={"model": config.training.model})
+    assert config.evaluation.engine == "transformers"
+    assert config.model.model_copy(update={"template": ""}) == paper.model.model_copy(update={"template": ""})
+    if "magicoder" in path.stem:
+        assert (path.parents[2] / config.model.template).is_file()
+    else:
+        assert config.model.template == "plain"
+
+
+def test_there_is_a_config_for_each_of_the_papers_models() -> None:
+    assert {path.stem for path in CONFIGS if path.parent.name == "models"} == set(PAPER_MODELS)
+
+
 def test_name_defaults_to_the_file_and_overrides_apply(tmp_path: Path) -> None:
     config = load_config(
         write(tmp_path, "seed: 3"), ["training.learning_rate=5e-6", "evaluation.benchmarks=[humaneval]"]

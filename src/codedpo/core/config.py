@@ -61,6 +61,9 @@ class ModelConfig(Section):
     """The environment variable that holds the endpoint's key."""
     path: str = ""
     """Recording (kind ``recorded``) or ``package.module:name`` (kind ``plugin``)."""
+    template: str = "auto"
+    """How messages become the text that weights read, in generation, training and evaluation alike: ``auto`` (the chat
+    template of the weights, ``plain`` where they have none), ``plain``, or a Jinja file. Endpoints apply their own."""
     options: dict[str, Any] = {}
     """Further keyword arguments of the kinds ``openai``, ``recorded`` and ``plugin``."""
 
@@ -244,6 +247,15 @@ class LoraConfig(Section):
     """Adapters in so many last layers only, the ones below have no backward pass; 0: in all."""
 
 
+class FocusConfig(Section):
+    """Weights of tokens in the preference loss (Focused-DPO, arXiv 2502.11475)."""
+
+    middle: Annotated[float, Field(ge=0)] = 2.0
+    """Of tokens between what chosen and rejected both begin with and what both end with."""
+    shared: Annotated[float, Field(ge=0)] = 1.0
+    """Of the tokens that both begin and end with; 0 cuts them out."""
+
+
 class TrainingConfig(Section):
     """Stage 7. Defaults are the paper's where it gives them."""
 
@@ -258,6 +270,10 @@ class TrainingConfig(Section):
     """Weight of the negative log-likelihood of the chosen side (DPO only)."""
     length_normalised: bool = False
     """Compare log-ratios per token instead of per answer, so that length itself is not rewarded (DPO only)."""
+    confidence_weighted: bool = False
+    """Weigh the loss of a pair by its probability, on average 1 (DPO only); needs a strategy that estimates it."""
+    focus: FocusConfig | None = None
+    """Weigh tokens by whether chosen and rejected differ there (DPO only); ``null``: all alike."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     warmup_share: Share = 0.1
     epochs: Annotated[float, Field(gt=0)] = 10.0
@@ -271,10 +287,24 @@ class TrainingConfig(Section):
     """How often along training validation loss is taken and a checkpoint kept; the best one is the result."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """``auto``: bfloat16 where the processor multiplies it (GPU, AVX512-BF16, AMX), else float32."""
+    four_bit: bool = False
+    """Hold the frozen weights under adapters in 4 bits (bitsandbytes, NF4): a quarter of the memory; needs a GPU."""
     activation_checkpointing: bool = False
     """Compute activations twice to hold fewer of them: less memory, about a third more work."""
+    gguf: bool = False
+    """Also leave the merged weights as ``model.gguf`` (Q8_0), which llama.cpp reads."""
     tracker: str = "none"
     """Where the trainer logs beside the tables: ``tensorboard`` (in the stage's folder), ``trackio``, ``wandb``, ..."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TrainingConfig":
+        changes_dpo = ("length_normalised", "confidence_weighted", "focus")
+        unused = [name for name in changes_dpo if getattr(self, name)]
+        if unused and self.method != "dpo":
+            raise ValueError(f"the method {self.method} has no use for {' and '.join(unused)}")
+        if self.four_bit and self.lora is None:
+            raise ValueError("four_bit is for adapters, but lora is null")
+        return self
 
 
 class EvaluationConfig(Section):
@@ -315,6 +345,8 @@ class ResourcesConfig(Section):
     twice as many, since those that have ended keep their place until the last one of their request ends."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where transformers and training run."""
+    training_processes: Positive = 1
+    """Processes of this machine, one a GPU, that share the ``training.gradient_accumulation`` batches of a step."""
 
 
 class Config(Section):
@@ -342,6 +374,21 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Config":
+        processes, batches = self.resources.training_processes, self.training.gradient_accumulation
+        if batches % processes:
+            raise ValueError(
+                f"resources.training_processes is {processes}, which does not divide "
+                f"training.gradient_accumulation ({batches})"
+            )
+        if processes > 1 and self.training.method == "kto":  # its KL term is a mean over all processes
+            raise ValueError(
+                f"resources.training_processes is {processes}, but the method kto trains otherwise in several; "
+                "set it to 1"
+            )
+        return self
 
     @property
     def run_folder(self) -> Path:
