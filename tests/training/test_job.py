@@ -176,6 +176,26 @@ def test_other_architectures_train_and_merge(
     assert after.config.model_type == kind.lower()
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_trained_on_four_bits_is_merged_into_the_weights_before_them(
+    tokenizer: Any, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra `gpu`")
+    base = save_model("Llama", tokenizer, tmp_path / "base", hidden_size=128, intermediate_size=256)
+    output = tmp_path / "out"
+    output.mkdir()
+    job = Job(str(base), "tiny", CHATML, str(output), settings(four_bit=True), 3, "auto")
+    trained = train(job, pairs, silent)
+    validation = curve(trained, "loss", "validation")
+    assert min(validation[1:]) < validation[0]
+    before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, output / "model"))
+    weights = dict(after.named_parameters())
+    for name, weight in before.named_parameters():
+        change = (weights[name] - weight).detach().float()
+        adapted = ".layers." in name and weight.dim() == 2
+        assert torch.linalg.matrix_rank(change, rtol=1e-3) == LORA.rank if adapted else not change.any(), name
+
+
 @pytest.mark.parametrize(("rate", "stored"), [(1e-4, torch.float32), (1.0, torch.bfloat16)])
 def test_what_bfloat16_would_round_away_is_stored_in_float32(
     rate: float, stored: torch.dtype, base: Path, tmp_path: Path, pairs: list[Pair]

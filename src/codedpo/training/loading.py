@@ -60,12 +60,12 @@ def load_model(folder: str, config: TrainingConfig, device: str) -> tuple[Any, A
     bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and multiplies_bfloat16(device))
     # Frozen weights may be stored in bfloat16; weights that are trained need float32 for small updates.
     dtype = torch.bfloat16 if bfloat16 and config.lora else torch.float32
-    storage = _four_bits(dtype) if config.four_bit else {}
+    storage = _four_bits(dtype, device) if config.four_bit else {}
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", **storage)
     return model, dtype, bfloat16
 
 
-def _four_bits(dtype: Any) -> dict[str, Any]:
+def _four_bits(dtype: Any, device: str) -> dict[str, Any]:
     """Return how transformers holds frozen weights in 4 bits (NF4; QLoRA, arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
 
@@ -75,4 +75,4 @@ def _four_bits(dtype: Any) -> dict[str, Any]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    return {"quantization_config": config, "device_map": {"": processes.gpu()}}
+    return {"quantization_config": config, "device_map": {"": "cpu" if device == "cpu" else processes.gpu()}}
