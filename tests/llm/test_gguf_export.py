@@ -11,6 +11,7 @@ from codedpo.core.errors import DataError
 from codedpo.llm.base import Message, Request, Sampling
 from codedpo.llm.gguf_export import export_folder, requantise
 from codedpo.llm.gguf_header import read_header
+from codedpo.llm.gguf_metadata import DEEPSEEK_CODER
 from codedpo.llm.weights import check_engine, engine_gguf, from_folder, resolve
 
 gguf = pytest.importorskip("gguf")
@@ -157,6 +158,25 @@ def test_what_the_engine_does_not_read_is_said_before_anything_is_written(
             with pytest.raises(DataError, match=f"of type {kind} .*it reads qwen2, llama.*evaluation.engine"):
                 attempt(model)
     assert not list((tmp_path / "cache").glob("engine/*"))
+
+
+def test_how_deepseek_coder_cuts_text_has_a_name(tmp_path: Path) -> None:
+    from tokenizers import Regex, Tokenizer
+    from tokenizers import pre_tokenizers as pre
+
+    folder = save_tiny("llama", tmp_path)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    splits = [pre.Split(Regex(text), behavior="isolated") for text in DEEPSEEK_CODER]
+    digits, byte_level = pre.Digits(individual_digits=True), pre.ByteLevel(False, use_regex=False)
+    for steps, name in (([*splits, digits, byte_level], "deepseek-coder"), ([*splits[1:], byte_level], "")):
+        tokenizer.pre_tokenizer = pre.Sequence(steps)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        if name:
+            export_folder(folder, folder / "model.gguf")
+            assert read_header(folder / "model.gguf")["tokenizer.ggml.pre"] == name
+        else:
+            with pytest.raises(DataError, match="cuts text in a way"):
+                export_folder(folder, folder / "model.gguf")
 
 
 def test_stretched_positions_are_exported_but_not_for_the_engine(tmp_path: Path) -> None:
