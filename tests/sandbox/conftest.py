@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from codedpo.core.errors import BackendError
-from codedpo.sandbox.local import LocalSandbox
+from codedpo.sandbox.local import PRELOAD, LocalSandbox
 
 LAYERS = {3: ("namespaces", "landlock", "seccomp"), 2: ("landlock", "seccomp")}
 
 
-def _open(level: int) -> Iterator[LocalSandbox]:
-    with LocalSandbox(workers=1, minimum_level=level, layers=LAYERS[level]) as sandbox:
+def _open(level: int, *packages: str) -> Iterator[LocalSandbox]:
+    preload = (*PRELOAD, *packages)
+    with LocalSandbox(workers=1, minimum_level=level, layers=LAYERS[level], preload=preload) as sandbox:
         try:
             sandbox.probe()
         except BackendError as error:
@@ -29,8 +30,14 @@ def level_2() -> Iterator[LocalSandbox]:
     yield from _open(2)
 
 
-@pytest.fixture(params=[3, 2], ids=["level_3", "level_2"])
+@pytest.fixture(scope="session")
+def packages() -> Iterator[LocalSandbox]:
+    """Load real packages whole: some with lazy submodules, one with a data file."""
+    yield from _open(3, "importlib.resources", "numpy.*", "certifi.*")
+
+
+@pytest.fixture(params=["level_3", "level_2", "packages"])
 def sandbox(request: pytest.FixtureRequest) -> LocalSandbox:
-    """Give each test both levels."""
-    found: LocalSandbox = request.getfixturevalue(f"level_{request.param}")
+    """Give each test both levels, and the first one also with packages and their data files in memory."""
+    found: LocalSandbox = request.getfixturevalue(request.param)
     return found

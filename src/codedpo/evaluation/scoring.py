@@ -61,7 +61,7 @@ def judge(
 ) -> Iterator[dict[str, Verdict]]:
     """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
 
-    Where the sandbox lacks a module that a problem needs, its programs are not run and their verdict says so.
+    Where the sandbox lacks what a problem needs, its programs are not run and their verdict says so.
     """
     absent = set(sandbox.probe().missing_modules)
     distinct = [(problem, list(dict.fromkeys(codes)), _lacking(problem, absent)) for problem, codes in work]
@@ -76,7 +76,9 @@ def judge(
 
 
 def _lacking(problem: Problem, absent: set[str]) -> str:
-    """Say which modules a problem needs and the sandbox lacks; empty where it has them all."""
+    """Say what a problem needs and the sandbox lacks; empty where it has all."""
+    if problem.needs:
+        return f"needs {problem.needs}"
     names = [name for name in problem.modules if name in absent]
     return f"lacks {', '.join(names)}" if names else ""
 
