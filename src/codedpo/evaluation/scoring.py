@@ -73,6 +73,8 @@ def judge(
             continue
         cells = next(results).cells if codes else ()
         yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
+    # A stream that is dropped before its end takes the sandbox's processes along, and what they say of their CPU time.
+    next(results, None)
 
 
 def _lacking(problem: Problem, absent: set[str]) -> str:
