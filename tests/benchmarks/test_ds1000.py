@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import os
 from collections import Counter
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from codedpo.core.records import Oracle, Outcome
 from codedpo.evaluation import scoring
 from codedpo.plan import PROBLEMS
 from codedpo.sandbox.base import Check, Job, Limits
+from codedpo.sandbox.launchers import interpreter
 from codedpo.sandbox.local import PRELOAD, LocalSandbox
 
 
@@ -125,6 +127,17 @@ def test_the_body_of_a_function_may_come_without_its_indentation(sandbox, benchm
     assert verdicts_of(sandbox, benchmark, problem, code, bare) == ["passed", "passed"]
 
 
+def test_the_block_of_a_reply_is_judged(sandbox, benchmark, problems):
+    """Of a function's body extraction loses the indentation, and judging finds it again."""
+    for problem in (
+        next(one for one in problems if one.modules == ("numpy",) and one.canonical_solution[:1] == start)
+        for start in (" ", "r")
+    ):
+        reply = f"Here it is:\n\n```python\n{problem.canonical_solution.rstrip()}\n```\n\nThat does it."
+        answer = scoring.answer_of(reply, problem)
+        assert verdicts_of(sandbox, benchmark, problem, answer.solution, answer.plain) == ["passed", "passed"]
+
+
 def test_a_lacking_library_is_not_run(sandbox, benchmark, problems, of_numpy):
     absent = replace(of_numpy[0], modules=("no_such_library",))
     online = next(problem for problem in problems if problem.needs == "the network")
@@ -150,6 +163,26 @@ def test_pandas_and_pictures_where_they_are_installed(benchmark, problems):
         for found in chosen:
             failing = scoring.failing_canonical(sandbox, benchmark, found)
             assert len(failing) <= len(found) // 3, failing
+
+
+@pytest.mark.slow
+def test_published_solutions_pass_with_the_pinned_libraries(benchmark, problems):
+    """All of them, pictures among them, in the environment of docs/evaluation.md."""
+    python = os.environ.get("CODEDPO_DS1000_PYTHON", "")
+    if not python:
+        pytest.skip(
+            "needs the environment of docs/evaluation.md: set CODEDPO_DS1000_PYTHON to its interpreter"
+        )
+    preload = (*PRELOAD, *benchmark.modules)
+    with LocalSandbox(launcher=interpreter(python), preload=preload, minimum_level=3) as sandbox:
+        work = [(problem, [problem.canonical_solution]) for problem in problems]
+        found = Counter(
+            verdict.outcome
+            for of_one in scoring.judge(sandbox, benchmark, work)
+            for verdict in of_one.values()
+        )
+    assert found.keys() == {"passed", "not_run"}
+    assert found["passed"] >= 860
 
 
 def test_requests_hold_the_problem_and_not_its_solution(benchmark, problems):

@@ -47,7 +47,7 @@ LIBRARIES = (
         "jinja2.*",
         "yaml",
     ),
-    *("xgboost", "gensim", "torch", "tensorflow"),
+    *("tzdata.*", "torch.*", "tensorflow", "xgboost", "gensim"),
 )
 """What answers may import where it is installed; most packages are loaded whole, see ``sandbox.preload``."""
 STANDARD_LIBRARY = (

@@ -59,14 +59,10 @@ def load(names: Iterable[str]) -> tuple[list[str], list[str]]:
             if name.partition(".")[0] not in sys.stdlib_module_names:
                 versions.append(f"{name} {getattr(module, '__version__', '')}".rstrip())
         for module in whole:
-            for inner in _submodules(module):
-                # One that fails needs what is not installed, and some complain of it themselves.
-                with (
-                    contextlib.suppress(Exception, SystemExit),
-                    contextlib.redirect_stdout(None),
-                    contextlib.redirect_stderr(None),
-                ):
-                    importlib.import_module(inner)
+            with _silence():
+                for inner in _submodules(module):
+                    with contextlib.suppress(Exception, SystemExit):  # It needs what is not installed.
+                        importlib.import_module(inner)
     if whole:
         contents = {path: data for module in whole for path, data in _data_files(module)}
         # Where threadpoolctl looks for the libraries that are loaded; they stay the same.
@@ -96,6 +92,17 @@ def _data_files(package: types.ModuleType) -> Iterator[tuple[str, bytes]]:
             for path in (Path(folder, name) for name in names):
                 if path.suffix not in _NOT_DATA and path.stat().st_size <= _LARGEST_DATA_FILE:
                     yield os.path.normpath(path), path.read_bytes()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Let modules that miss something complain to nobody."""
+    import logging
+
+    logging.disable()
+    with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+        yield
+    logging.disable(logging.NOTSET)
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
     "NUMEXPR_MAX_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MPLBACKEND": "agg",
 }
 """Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit. No
