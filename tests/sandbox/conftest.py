@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from codedpo.benchmarks.ds1000 import STANDARD_LIBRARY
 from codedpo.core.errors import BackendError
 from codedpo.sandbox.local import PRELOAD, LocalSandbox
 
@@ -32,8 +33,11 @@ def level_2() -> Iterator[LocalSandbox]:
 
 @pytest.fixture(scope="session")
 def packages() -> Iterator[LocalSandbox]:
-    """Load real packages whole: some with lazy submodules, one with a data file."""
-    yield from _open(3, "importlib.resources", "numpy.*", "certifi.*")
+    """Load real packages whole, one with lazy submodules, one with a data file, and all that DS-1000 adds.
+
+    With ctypes, socket and subprocess at hand an attack is stopped by the kernel, where a refused import would do.
+    """
+    yield from _open(3, *STANDARD_LIBRARY, "numpy.*", "certifi.*")
 
 
 @pytest.fixture(params=["level_3", "level_2", "packages"])

@@ -31,8 +31,8 @@ _ENVIRONMENT = {
     "MPLBACKEND": "agg",
 }
 """Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit. No
-threads of preloaded modules: a process that has some can enter no user namespace, and a child has them no more. No
-window for matplotlib."""
+threads of preloaded modules (BLAS, numexpr, the allocator of Arrow): a process that has some can enter no user
+namespace, and a child has them no more. Pictures without a window."""
 
 
 def _interpreter(module: str) -> list[str]:
