@@ -89,7 +89,7 @@ class OpenVinoGenerator:
         self._load()
         waiting = iter(requests)
         jobs: list[_Job] = []
-        more = True
+        more = is_first = True
         try:
             while more or jobs:
                 while more and sum(job.request.count for job in jobs) < IN_FLIGHT * self._max_sequences:
@@ -100,6 +100,9 @@ class OpenVinoGenerator:
                     started = self._start(request)
                     if isinstance(started, _Job):
                         jobs.append(started)
+                        if is_first:
+                            self._take_in(started)
+                            is_first = False
                     else:
                         yield from started
                 if jobs:
@@ -189,8 +192,15 @@ class OpenVinoGenerator:
             settings.rng_seed = int(digest_of({"key": request.key, "first": request.first}), 16) >> 1
         return settings
 
+    def _take_in(self, job: _Job) -> None:
+        """Compute a prompt before others join: only what is computed can be shared with those that begin alike."""
+        for _ in range(0, job.prompt_tokens, self._max_batched_tokens):
+            self._step()
+
     def _step(self) -> None:
         """Compute one more token of every running sequence."""
+        if not self._pipeline.has_non_finished_requests():
+            return
         try:
             self._pipeline.step()
         except RuntimeError as error:
