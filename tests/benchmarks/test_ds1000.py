@@ -13,8 +13,11 @@ from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.assertions import parse
 from codedpo.benchmarks.ds1000 import STANDARD_LIBRARY
 from codedpo.benchmarks.scratch import files_in_memory
+from codedpo.core.config import Config
 from codedpo.core.records import Oracle, Outcome
 from codedpo.evaluation import scoring
+from codedpo.evaluation.answering import Item, judged_replies
+from codedpo.llm.base import Reply
 from codedpo.plan import PROBLEMS
 from codedpo.sandbox.base import Check, Job, Limits
 from codedpo.sandbox.launchers import interpreter
@@ -163,6 +166,18 @@ def test_pandas_and_pictures_where_they_are_installed(benchmark, problems):
         for found in chosen:
             failing = scoring.failing_canonical(sandbox, benchmark, found)
             assert len(failing) <= len(found) // 3, failing
+
+
+def test_a_reply_without_code_is_no_failure_where_nothing_could_be_run(
+    sandbox, benchmark, problems, of_numpy
+):
+    online = next(problem for problem in problems if problem.needs)
+    items = [Item("m", "ds1000", problem) for problem in (online, of_numpy[0])]
+    replies = {
+        item.key: [Reply(item.key, 0, text, "stop", 9, 3) for text in ("I cannot say.", "")] for item in items
+    }
+    rows = judged_replies(lambda _: sandbox, {"ds1000": benchmark}, Config(name="x"), items, replies)
+    assert [row.outcome for row in rows] == ["not_run", "not_run", "not_loaded", "not_loaded"]
 
 
 @pytest.mark.slow

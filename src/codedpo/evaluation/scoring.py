@@ -63,13 +63,12 @@ def judge(
 
     Where the sandbox lacks what a problem needs, its programs are not run and their verdict says so.
     """
-    absent = set(sandbox.probe().missing_modules)
-    distinct = [(problem, list(dict.fromkeys(codes)), _lacking(problem, absent)) for problem, codes in work]
-    jobs = (benchmark.job(problem, codes) for problem, codes, lacking in distinct if codes and not lacking)
+    distinct = [(problem, list(dict.fromkeys(codes)), lacking(sandbox, problem)) for problem, codes in work]
+    jobs = (benchmark.job(problem, codes) for problem, codes, lack in distinct if codes and not lack)
     results = iter(sandbox.run(jobs))
-    for _, codes, lacking in distinct:
-        if lacking:
-            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lacking))
+    for _, codes, lack in distinct:
+        if lack:
+            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lack))
             continue
         cells = next(results).cells if codes else ()
         yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
@@ -77,11 +76,11 @@ def judge(
     next(results, None)
 
 
-def _lacking(problem: Problem, absent: set[str]) -> str:
+def lacking(sandbox: Sandbox, problem: Problem) -> str:
     """Say what a problem needs and the sandbox lacks; empty where it has all."""
     if problem.needs:
         return f"needs {problem.needs}"
-    names = [name for name in problem.modules if name in absent]
+    names = [name for name in problem.modules if name in sandbox.probe().missing_modules]
     return f"lacks {', '.join(names)}" if names else ""
 
 
