@@ -14,7 +14,7 @@ def line(plan_config: Config, stage: str):
 
 def test_calls_and_executions_follow_from_the_config() -> None:
     plan = config(seeds={"count": 400}, candidates={"solutions": 10, "tests": 12, "tests_per_reply": 5})
-    tasks = 300
+    tasks = 380
     assert line(plan, "tasks").calls == 800
     assert line(plan, "candidates").calls == tasks * (10 + 3)
     assert line(plan, "executions").executions == tasks * 10 * 12

@@ -13,14 +13,14 @@ from rich.table import Table
 from codedpo.core.config import Config
 from codedpo.pipeline import AFTER_DATA
 
-TOKENS_PER_REPLY = {"concepts": 33, "task": 130, "solution": 160, "test": 170, "evaluation": 205}
-TASKS_PER_SEED = 0.75
-CORRECTNESS_PAIRS_PER_TASK = 0.8
-EFFICIENCY_PAIRS_PER_TASK = 0.15
-LOCAL_TOKENS_PER_CPU_SECOND = 180.0
+TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 245}
+TASKS_PER_SEED = 0.95
+CORRECTNESS_PAIRS_PER_TASK = 0.65
+EFFICIENCY_PAIRS_PER_TASK = 0.6
+LOCAL_TOKENS_PER_CPU_SECOND = 150.0
 EXECUTIONS_PER_CPU_SECOND = 3000.0
 TIMINGS_PER_CPU_SECOND = 10.0
-TRAINING_CPU_SECONDS_PER_PAIR = 9.0
+TRAINING_CPU_SECONDS_PER_PAIR = 12.0
 PROBLEMS = {
     "humaneval": 164,
     "humanevalplus": 164,
