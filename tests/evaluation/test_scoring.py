@@ -1,3 +1,4 @@
+import psutil
 import pytest
 
 from codedpo.benchmarks.humaneval import HumanEval
@@ -48,6 +49,19 @@ def test_published_solutions_pass_and_a_spoilt_one_is_named(problems, sandbox):
     failing = scoring.failing_canonical(sandbox, benchmark, (*found[:4], spoilt))
     assert list(failing) == ["HumanEval/4"]
     assert failing["HumanEval/4"].outcome != "passed"
+
+
+def test_judging_leaves_the_sandbox_running(problems):
+    """A worker that ends early takes what it says of its CPU time along, and another has to be started."""
+    benchmark, found = problems
+    work = [(problem, [problem.canonical_solution]) for problem in found[:40]]
+    with LocalSandbox(workers=1) as sandbox:
+        sandbox.probe()
+        helpers = {process.pid for process in psutil.Process().children(recursive=True)}
+        list(scoring.judge(sandbox, benchmark, work))
+        scoring.failing_canonical(sandbox, benchmark, found[:2])
+        assert helpers
+        assert helpers <= {process.pid for process in psutil.Process().children(recursive=True)}
 
 
 def test_judging_runs_equal_programs_once_and_keeps_the_order(problems, sandbox):

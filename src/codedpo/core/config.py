@@ -155,7 +155,8 @@ class CandidatesConfig(Section):
 class LauncherConfig(Section):
     """A command in front of the interpreter that runs model-written code, to put it elsewhere."""
 
-    kind: Literal["none", "bubblewrap", "docker", "ssh"] = "none"
+    kind: Literal["none", "interpreter", "bubblewrap", "docker", "ssh"] = "none"
+    """``interpreter``: no command, only another ``python`` of this machine, with the packages installed for it."""
     python: str = ""
     """The interpreter on the other side; empty: the launcher's usual one."""
     image: str = "python:3.11-slim"
@@ -169,6 +170,8 @@ class LauncherConfig(Section):
     def _complete(self) -> "LauncherConfig":
         if self.kind == "ssh" and not self.host:
             raise ValueError("the launcher ssh needs host")
+        if self.kind == "interpreter" and not self.python:
+            raise ValueError("the launcher interpreter needs python, the path of an interpreter")
         return self
 
 
@@ -181,7 +184,8 @@ class SandboxConfig(Section):
     minimum_level: Annotated[int, Field(ge=0, le=3)] = 2
     """Refuse to run below this isolation level; 0 and 1 are weak and need to be asked for here."""
     modules: tuple[str, ...] = ()
-    """Modules beyond the standard library that programs may import, ``numpy``; name submodules too."""
+    """Modules beyond the standard library that programs may import, ``numpy``; name submodules too, or, with
+    ``pandas.*``, load a package whole: all of its submodules, and its data files into memory."""
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2

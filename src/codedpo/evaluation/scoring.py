@@ -61,23 +61,26 @@ def judge(
 ) -> Iterator[dict[str, Verdict]]:
     """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
 
-    Where the sandbox lacks a module that a problem needs, its programs are not run and their verdict says so.
+    Where the sandbox lacks what a problem needs, its programs are not run and their verdict says so.
     """
-    absent = set(sandbox.probe().missing_modules)
-    distinct = [(problem, list(dict.fromkeys(codes)), _lacking(problem, absent)) for problem, codes in work]
-    jobs = (benchmark.job(problem, codes) for problem, codes, lacking in distinct if codes and not lacking)
+    distinct = [(problem, list(dict.fromkeys(codes)), lacking(sandbox, problem)) for problem, codes in work]
+    jobs = (benchmark.job(problem, codes) for problem, codes, lack in distinct if codes and not lack)
     results = iter(sandbox.run(jobs))
-    for _, codes, lacking in distinct:
-        if lacking:
-            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lacking))
+    for _, codes, lack in distinct:
+        if lack:
+            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lack))
             continue
         cells = next(results).cells if codes else ()
         yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
+    # A stream that is dropped before its end takes the sandbox's processes along, and what they say of their CPU time.
+    next(results, None)
 
 
-def _lacking(problem: Problem, absent: set[str]) -> str:
-    """Say which modules a problem needs and the sandbox lacks; empty where it has them all."""
-    names = [name for name in problem.modules if name in absent]
+def lacking(sandbox: Sandbox, problem: Problem) -> str:
+    """Say what a problem needs and the sandbox lacks; empty where it has all."""
+    if problem.needs:
+        return f"needs {problem.needs}"
+    names = [name for name in problem.modules if name in sandbox.probe().missing_modules]
     return f"lacks {', '.join(names)}" if names else ""
 
 
