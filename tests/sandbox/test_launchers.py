@@ -97,6 +97,17 @@ def test_bubblewrap_by_config_conforms(bubblewrapped: LocalSandbox, name: str) -
     assert conformance.run_check(bubblewrapped, name) == ""
 
 
+def test_bubblewrap_hands_on_no_variable_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("needs bubblewrap: install the package bubblewrap")
+    monkeypatch.setenv("API_KEY", "secret")
+    section = SandboxConfig(launcher=LauncherConfig(kind="bubblewrap"))
+    solution = "import os\ndef f():\n    return os.environ.get('API_KEY'), os.environ['TZ']"
+    with LocalSandbox.from_config(section, ResourcesConfig(workers=1)) as sandbox:
+        (matrix,) = sandbox.run([Job("a", (solution,), (Check("", "f()", "(None, 'UTC')"),))])
+    assert matrix.cells[0][0].outcome is Outcome.PASSED
+
+
 def test_the_identity_names_the_interpreter_of_the_other_side(bubblewrapped: LocalSandbox) -> None:
     """Bubblewrap starts the system's Python, which may be another than this one."""
     command = ["/usr/bin/python3", "-c", "import platform; print(platform.python_version())"]

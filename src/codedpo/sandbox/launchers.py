@@ -76,6 +76,7 @@ def bubblewrap(
         program,
         "--unshare-all",
         "--die-with-parent",
+        "--clearenv",
         "--ro-bind",
         "/",
         "/",
