@@ -1,6 +1,8 @@
 """The parts that stages share and that the config chooses: model, sandbox, benchmarks. Built on first use."""
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -53,8 +55,19 @@ class Services:
         return self.cached(inner)
 
     def cached(self, inner: Generator) -> CachedGenerator:
-        """Put a generator behind the run's request cache."""
-        return CachedGenerator(inner, self.run_folder / "requests.sqlite")
+        """Put a generator behind the run's request cache, and those of the runs that it is based on."""
+        name = "requests.sqlite"
+        return CachedGenerator(inner, self.run_folder / name, [folder / name for folder in self._base_runs()])
+
+    def _base_runs(self) -> Iterator[Path]:
+        """Yield the run that this one is based on, the one that that one is based on, and so on."""
+        seen: set[Path] = set()
+        base = self.config.base_run
+        while base and (folder := Path(base)).resolve() not in seen:
+            yield folder
+            seen.add(folder.resolve())
+            resolved = folder / "config.resolved.json"
+            base = json.loads(resolved.read_text())["base_run"] if resolved.exists() else ""
 
     def check_model(self) -> str:
         """Ask the model for one short reply, past the cache, and say what answered.

@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codedpo.core.config import load_config
+from codedpo.core.config import config_of, load_config, variants_of
 from codedpo.core.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
@@ -125,3 +126,36 @@ def test_a_config_extends_another_section_by_section(tmp_path: Path) -> None:
 def test_an_extended_config_that_is_not_there_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(write(tmp_path, text))
+
+
+def test_a_variant_is_the_config_with_other_values_on_what_it_made() -> None:
+    config = config_of(
+        {
+            "name": "trial",
+            "seed": 4,
+            "variants": {"sft": {"training": {"method": "sft"}}, "full": {"training": {"lora": None}}},
+        }
+    )
+    variants = variants_of(config)
+    assert [one.name for one in variants.values()] == ["trial/sft", "trial/full"]
+    assert variants["sft"].training == config.training.model_copy(update={"method": "sft"})
+    assert (variants["full"].training.lora, variants["full"].seed) == (None, 4)
+    assert {one.base_run for one in variants.values()} == {"runs/trial"}
+    assert not any(one.variants for one in variants.values())
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ({"a": {"training": {"methd": "sft"}}}, r"the variant a: there is no option training\.methd"),
+        ({"a": {"base_run": "elsewhere"}}, r"the variant a gives base_run, which follows from the config"),
+    ],
+)
+def test_what_a_variant_may_not_say_is_named(variants: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_of({"name": "trial", "variants": variants})
+
+
+def test_the_name_of_a_variant_is_that_of_a_folder_beside_the_stages() -> None:
+    with pytest.raises(ConfigError, match="variants"):
+        config_of({"name": "trial", "variants": {"1-seeds": {}}})

@@ -64,6 +64,17 @@ def test_the_stage_leaves_curves_weights_and_counts(base: Path, tmp_path: Path, 
     }
 
 
+def test_the_seed_of_training_is_the_runs_unless_it_has_its_own(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    weights = []
+    for number, seed in enumerate((None, 3, 5)):
+        context = context_of(tmp_path / str(number), base, pairs, seed=seed)
+        run(context)
+        weights.append((context.folder.path / "model" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
 @pytest.mark.parametrize("changes", [{"confidence_weighted": True}, {"method": "sft"}, {"lora": None}])
 def test_two_processes_share_a_step_and_train_the_same(
     changes: dict[str, Any],

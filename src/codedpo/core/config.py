@@ -15,6 +15,8 @@ from codedpo.core.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+"""A folder beside those of the stages."""
 
 
 class Section(BaseModel):
@@ -278,6 +280,8 @@ class TrainingConfig(Section):
     """Weigh the loss of a pair by its probability, on average 1 (DPO only); needs a strategy that estimates it."""
     focus: FocusConfig | None = None
     """Weigh tokens by whether chosen and rejected differ there (DPO only); ``null``: all alike."""
+    seed: int | None = None
+    """Of adapter weights, data order and ``most_pairs``; ``null``: the run's. Another one needs no new data."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     warmup_share: Share = 0.1
     epochs: Annotated[float, Field(gt=0)] = 10.0
@@ -362,6 +366,9 @@ class Config(Section):
     runs_folder: str = "runs"
     base_run: str = ""
     """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
+    variants: dict[VariantName, dict[str, Any]] = {}
+    """An ablation: what differs in each variant of this config. They run after it, on what it made, in folders below
+    its own, and its report compares them."""
     data_only: bool = False
     """Leave training and evaluation out: pairs, and the report on how they were made."""
     shard_size: Positive = 256
@@ -533,6 +540,26 @@ def config_of(
             f"{place}: a value is not a number, text, list or section ({error}); quote it."
         ) from error
     try:
-        return Config.model_validate_json(plain)
+        config = Config.model_validate_json(plain)
     except ValidationError as error:
         raise ConfigError(_sentence(error, place)) from error
+    variants_of(config)
+    return config
+
+
+def variants_of(config: Config) -> dict[str, Config]:
+    """Return the whole config of every variant: in the folder ``NAME/VARIANT``, on what ``NAME`` made.
+
+    Raises:
+        ConfigError: a variant has a key or value that is not allowed, or a place of its own.
+    """
+    found = {}
+    for name, changes in config.variants.items():
+        place = f"the variant {name}"
+        own = sorted({"name", "runs_folder", "base_run", "variants"} & changes.keys())
+        if own:
+            raise ConfigError(f"{place} gives {', '.join(own)}, which follows from the config; take it out.")
+        given = changes | {"name": f"{config.name}/{name}", "base_run": str(config.run_folder)}
+        values = _merged(config.model_dump(mode="json", exclude={"variants"}), given)
+        found[name] = config_of(values, place=place)
+    return found

@@ -80,7 +80,7 @@ def _write_job(context: StageContext, folder: Path) -> None:
         context.services.template.source,
         str(folder.resolve()),
         context.config.training,
-        context.config.seed,
+        context.config.seed if context.config.training.seed is None else context.config.training.seed,
         context.config.resources.device,
     )
     write_atomically(folder / JOB, job.to_json().encode())
