@@ -53,7 +53,7 @@ def checks_of(path: Path | None = None) -> list[CheckResult]:
         return [
             _attempt("sandbox", lambda: _sandbox(services)),
             _attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"),
-            *(_benchmark(services, name) for name in config.evaluation.benchmarks),
+            *(_benchmark(services, name) for name in config.kept_out),
             _attempt("training", lambda: _training(services)),
             _disk(),
         ]

@@ -51,16 +51,16 @@ class Stage:
     version: int
     """Raised when the code changes what the stage writes for equal inputs."""
     sections: tuple[str, ...]
-    """Config keys (``section`` or ``section.key``) that its rows depend on."""
+    """Parts of the config that its rows depend on."""
     reads: tuple[type, ...]
     writes: tuple[type, ...]
     services: tuple[str, ...] = ()
-    """Which of model, sandbox, weights its rows depend on."""
+    """Which of model, sandbox, weights, benchmarks its rows depend on."""
 
 
 STAGES = (
-    Stage("seeds", 1, ("seeds", "evaluation.benchmarks"), (), (Seed,)),
-    Stage("tasks", 1, ("tasks", "evaluation.benchmarks"), (Seed,), (Text, Task), ("model",)),
+    Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
+    Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks")),
     Stage("candidates", 1, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
     Stage("executions", 1, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
     Stage(
@@ -142,12 +142,7 @@ def identity_of(
 ) -> dict[str, Any]:
     """Collect all that a stage's rows depend on."""
     plain = config.model_dump(mode="json")
-    settings: dict[str, Any] = {}
-    for section in stage.sections:
-        value: Any = plain
-        for key in section.split("."):
-            value = value[key]
-        settings[section] = value
+    settings = {section: plain[section] for section in stage.sections}
     identity = {
         "stage": stage.name,
         "version": stage.version,
@@ -161,6 +156,8 @@ def identity_of(
             if other.name in summaries and set(other.writes) & set(stage.reads)
         },
     }
+    if "benchmarks" in stage.services:
+        identity["benchmarks"] = config.kept_out
     if "model" in stage.services:
         identity["model"] = services.generator.identity
     if "weights" in stage.services:

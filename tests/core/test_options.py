@@ -22,6 +22,7 @@ SEEN_BY = {
     "runs_folder": "test_cli.py::test_a_run_is_where_its_config_says_and_ends_with_the_last_stage_asked_for",
     "base_run": "e2e/test_chain.py::test_an_ablation_adopts_the_stages_of_its_base_run",
     "variants": "e2e/test_chain.py::test_variants_run_on_what_the_run_made_and_its_report_compares_them",
+    "decontamination": "seeds/test_stage.py::test_a_benchmark_solution_is_dropped",
     "shard_size": "candidates/test_stage.py::test_a_model_that_writes_no_code_stops_the_stage",
     "model.kind": "candidates/test_stage.py::test_a_generator_from_elsewhere_with_its_options_writes_the_candidates",
     "model.name": "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine",

@@ -39,9 +39,11 @@ def library(tmp_path_factory):
 
 def seeds_of(path, sources, data_folder, **settings):
     seed, benchmarks = settings.pop("seed", 0), settings.pop("benchmarks", ("humaneval",))
+    decontamination = settings.pop("decontamination", ())
     config = Config(
         name="test",
         seed=seed,
+        decontamination=decontamination,
         seeds=SeedsConfig(sources=sources, **settings),
         evaluation=EvaluationConfig(benchmarks=benchmarks),
         resources=ResourcesConfig(data_folder=str(data_folder)),
@@ -132,10 +134,11 @@ def test_a_benchmark_solution_is_dropped(tmp_path, library, source, data_folder)
         "    return text.swapcase()\n"
     )
     leak = SourceConfig(kind="folder", name="leak", path=str(folder), license="mit")
-    _, rejects = seeds_of(tmp_path / "a", (leak, source), data_folder)
-    (reject,) = [item for item in rejects if item.reason == "same_code"]
-    assert reject.row_id == "leak:leak.py:1:shout"
-    assert reject.detail.startswith("humaneval HumanEval/27")
+    for options in ({}, {"benchmarks": (), "decontamination": ("humaneval",)}):
+        _, rejects = seeds_of(tmp_path / f"a{len(options)}", (leak, source), data_folder, **options)
+        (reject,) = [item for item in rejects if item.reason == "same_code"]
+        assert reject.row_id == "leak:leak.py:1:shout"
+        assert reject.detail.startswith("humaneval HumanEval/27")
     seeds, _ = seeds_of(tmp_path / "b", (leak, source), data_folder, benchmarks=())
     assert "shout" in {seed.name for seed in seeds}
 

@@ -374,6 +374,8 @@ class Config(Section):
     shard_size: Positive = 256
     """Rows (seeds, tasks) a part: what a kill can cost, replies of the model excepted, which are kept one by one.
     Small parts leave a batched engine idle at the end of each."""
+    decontamination: tuple[str, ...] = ()
+    """Benchmarks whose problems are kept out of seeds and tasks, beside those of the evaluation."""
     model: ModelConfig = ModelConfig()
     seeds: SeedsConfig = SeedsConfig()
     tasks: TasksConfig = TasksConfig()
@@ -400,6 +402,11 @@ class Config(Section):
                 "set it to 1"
             )
         return self
+
+    @property
+    def kept_out(self) -> tuple[str, ...]:
+        """All benchmarks whose problems are kept out of seeds and tasks, sorted."""
+        return tuple(sorted({*self.decontamination, *self.evaluation.benchmarks}))
 
     @property
     def run_folder(self) -> Path:

@@ -153,7 +153,7 @@ def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:
 
 
 def _decontamination(provenance: Provenance) -> list[str]:
-    benchmarks = ", ".join(provenance.config.evaluation.benchmarks) or "no benchmark"
+    benchmarks = ", ".join(provenance.config.kept_out) or "no benchmark"
     rows = [
         (stage, reason, count)
         for stage, reasons in provenance.decontaminated.items()

@@ -40,7 +40,7 @@ def run(context: StageContext) -> None:
     Raises:
         ConfigError: there is no source, or no function of them is left.
     """
-    settings, benchmarks = context.config.seeds, context.config.evaluation.benchmarks
+    settings, benchmarks = context.config.seeds, context.config.kept_out
     if not settings.sources:
         raise ConfigError("seeds.sources is empty; name at least one package, folder or table there.")
     for part in context.parts(settings.sources, whole=True):

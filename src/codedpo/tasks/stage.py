@@ -59,9 +59,7 @@ def _run_part(context: StageContext, part: Part[Seed]) -> None:
         "read the reasons in the table rejects, and use a stronger model or other seeds",
     )
     tasks = _without_repeats(tasks, config.tasks.near_duplicate_threshold, rejects)
-    problems = [
-        problem for name in config.evaluation.benchmarks for problem in context.services.problems(name)
-    ]
+    problems = [problem for name in config.kept_out for problem in context.services.problems(name)]
     tasks = _without_benchmarks(tasks, Decontaminator(problems), rejects)
     part.write({Text: [*texts, *answers], Task: tasks}, rejects)
 
