@@ -6,6 +6,7 @@ from codedpo.benchmarks.base import Benchmark
 from codedpo.core.registry import load
 
 BENCHMARKS = {
+    "enamel": "codedpo.benchmarks.enamel:Enamel",
     "humaneval": "codedpo.benchmarks.humaneval:HumanEval",
     "humanevalplus": "codedpo.benchmarks.plus:HumanEvalPlus",
     "livecodebench": "codedpo.benchmarks.livecodebench:LiveCodeBench",
