@@ -1,12 +1,13 @@
 """Verdicts and CPU time of `codedpo eval` and of evalplus 0.3.1 on the same real samples of HumanEval+ and MBPP+.
 
-    python -m bench.evaluation [--data FOLDER] [--programs 8] [--output FOLDER]
+    python -m bench.evaluation [--data FOLDER] [--programs 8] [--task-seconds 0] [--output FOLDER]
 
 Samples are distinct programs: of each task the first so many of Qwen2.5-Coder-7B's answers and of its rewrites for
-speed (EvalPerf's tasks), and all replies of the 0.5B model to MBPP tasks. Both sides judge the same file in the same
-run with one worker, as whole commands, expected values included: `codedpo eval` at isolation level 3, evalplus without
-isolation, from an environment of its own (`bench.execution`). CPU seconds are those of all descendants. Every
-disagreement is printed; the last line is one JSON object.
+speed (EvalPerf's tasks), HumanEval's and ENAMEL's published programs, and all replies of a 0.5B model to MBPP tasks.
+Both sides judge the same file in the same run with one worker, as whole commands, expected values included: `codedpo
+eval` at isolation level 3, evalplus without isolation, from an environment of its own (`bench.execution`). CPU seconds
+are those of all descendants. Every disagreement is printed; the last line is one JSON object. `--task-seconds` leaves
+out tasks whose published solution takes longer on all its inputs, where a whole run is too long for the machine.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.benchmarks.plus import HUMANEVAL_PLUS, MBPP_PLUS
 from codedpo.core.records import Outcome
 from codedpo.llm.parse import extract_code
+from codedpo.sandbox.base import Limits
+from codedpo.sandbox.local import LocalSandbox
 
 Row = dict[str, Any]
 DATA: dict[str, tuple[str, str, DataFile]] = {
@@ -56,6 +60,28 @@ _SUBREAPER = 36
 _PATIENCE_SECONDS = 5.0
 
 
+def longer_than(seconds: float, data: Path, tasks: set[str]) -> set[str]:
+    """Return those of some tasks whose published solution takes more than so many CPU seconds on all inputs."""
+    jobs = [
+        replace(
+            job, checks=tuple(replace(check, expected="") for check in job.checks if check.call), reference=""
+        )
+        for name in DATA
+        for benchmark in [load_benchmark(name, data)]
+        for problem in benchmark.problems()
+        if problem.problem_id in tasks
+        for job in [benchmark.job(problem, [problem.canonical_solution])]
+    ]
+    limits = Limits(cpu_seconds=seconds, memory_mib=1900, timeouts_per_solution=1)
+    with LocalSandbox(workers=1) as sandbox:
+        return {
+            matrix.job_id
+            for matrix in sandbox.run(replace(job, limits=limits) for job in jobs)
+            for row in matrix.cells
+            if sum(cell.cpu_ns for cell in row) > seconds * 1e9
+        }
+
+
 def collect(data: Path, most: int) -> dict[str, list[Row]]:
     """Return the samples of each benchmark: ``task_id``, ``solution`` and ``source``, no program twice in a task."""
     problems = {
@@ -66,7 +92,7 @@ def collect(data: Path, most: int) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
     seen: set[tuple[str, str]] = set()
     taken: Counter[tuple[str, str]] = Counter()
-    for source, task_id, code in (*_evalperf(data, most), *_replies(data, problems)):
+    for source, task_id, code in (*_evalperf(data, most), *_published(data), *_replies(data, problems)):
         if task_id in problems and (task_id, code) not in seen:
             if source in EVALPERF and taken[source, task_id] == most:
                 continue
@@ -81,6 +107,12 @@ def _evalperf(data: Path, most: int) -> Iterator[tuple[str, str, str]]:
         for source, name in EVALPERF.items():
             for row in _lines(data / "evalperf" / f"qwen2.5-coder-7b-inst_t0.2_{name}.jsonl.gz"):
                 yield source, row["task_id"], row["solution"]
+
+
+def _published(data: Path) -> Iterator[tuple[str, str, str]]:
+    for name in ("humaneval-canonical", "enamel-references"):
+        for number, (code,) in enumerate(json.loads((data / "enamel" / f"{name}.json").read_text())):
+            yield "published", f"HumanEval/{number}", code
 
 
 def _replies(data: Path, problems: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
@@ -193,7 +225,7 @@ def compare(name: str, rows: Sequence[Row], data: Path, folder: Path, *, ours_fi
         "cpu_s_evalplus_expected_values": round(other["expected values"], 1),
         "ratio": round(own / sum(other.values()), 3),
     }
-    print(name, *(f"{key} {value}" for key, value in figures.items()), sep="  ")
+    print(name, *(f"{key} {value}" for key, value in figures.items()), sep="  ", flush=True)
     return {**figures, "differing": differing}
 
 
@@ -206,6 +238,7 @@ def main() -> None:
     parser.add_argument(
         "--programs", type=int, default=8, help="distinct programs of each EvalPerf file and task"
     )
+    parser.add_argument("--task-seconds", type=float, default=0.0, help="most CPU time of a task; 0: any")
     parser.add_argument("--output", default="", help="folder that keeps the files; default: none is kept")
     options = parser.parse_args()
     data = Path(options.data).resolve()
@@ -216,9 +249,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.output or temporary).resolve()
         folder.mkdir(parents=True, exist_ok=True)
+        collected = collect(data, options.programs)
+        tasks = {row["task_id"] for rows in collected.values() for row in rows}
+        too_long = longer_than(options.task_seconds, data, tasks) if options.task_seconds else set()
+        if too_long:
+            print(
+                f"left out, longer than {options.task_seconds} s: {', '.join(sorted(too_long))}", flush=True
+            )
         results = {
-            name: compare(name, rows, data, folder, ours_first=number % 2 == 1)
-            for number, (name, rows) in enumerate(collect(data, options.programs).items())
+            name: compare(
+                name,
+                [row for row in rows if row["task_id"] not in too_long],
+                data,
+                folder,
+                ours_first=number % 2 == 1,
+            )
+            for number, (name, rows) in enumerate(collected.items())
         }
         differing = [row for result in results.values() for row in result.pop("differing")]
         if options.output:
@@ -231,6 +277,7 @@ def main() -> None:
         "disagreements": len(differing),
         "ratio": round(total["cpu_s"] / total["cpu_s_evalplus"], 3),
     }
+    summary["tasks_left_out"] = len(too_long)
     print(json.dumps({**total, **summary, "benchmarks": results}))
 
 

@@ -185,6 +185,7 @@ def test_figures_are_over_problems_and_experiments():
     assert (mean.value, mean.count) == (pytest.approx(4.55 / 4), 4)
     assert mean.low < 1 < mean.high
     assert found["median speed-up"].value == pytest.approx(1.025)
+    assert found["geometric mean speed-up"].value == pytest.approx((2 * 1.05 * 0.5) ** 0.25)
     assert (found["at least 10% faster"].value, found["at least 10% slower"].value) == (0.25, 0.25)
     assert found["at least 10% faster"].low > 0
     experiments = found["speed-up by experiment"]
@@ -207,4 +208,6 @@ def test_exchanged_models_exchange_faster_and_slower(ratios):
     forth = {row.name: row for row in figures_of(rows(ratios), 0)}
     back = {row.name: row for row in figures_of(rows([1 / value for value in ratios]), 0)}
     assert forth["at least 10% faster"].value == pytest.approx(back["at least 10% slower"].value)
+    geometric = "geometric mean speed-up"
+    assert forth[geometric].value == pytest.approx(1 / back[geometric].value)
     assert forth["speed-up"].low <= forth["speed-up"].value <= forth["speed-up"].high

@@ -1,3 +1,4 @@
+import psutil
 import pytest
 
 from codedpo.benchmarks.humaneval import HumanEval
@@ -56,6 +57,16 @@ def test_judging_runs_equal_programs_once_and_keeps_the_order(problems, sandbox)
     verdicts = list(scoring.judge(sandbox, benchmark, [(found[0], [wrong, right, right]), (found[1], [])]))
     assert [list(of_one) for of_one in verdicts] == [[wrong, right], []]
     assert (verdicts[0][right].outcome, verdicts[0][wrong].outcome) == ("passed", "failed")
+
+
+def test_judging_leaves_the_sandbox_running(problems, sandbox):
+    benchmark, found = problems
+    processes = []
+    for _ in range(2):
+        list(scoring.judge(sandbox, benchmark, [(found[0], [found[0].canonical_solution])]))
+        processes.append({child.pid for child in psutil.Process().children(recursive=True)})
+    assert processes[0]
+    assert processes[0] <= processes[1]
 
 
 def test_an_answer_without_a_program_is_told_apart(problems):

@@ -51,6 +51,8 @@ class SpeedFigure(StrEnum):
     MEAN = "speed-up"
     """Mean over problems of the CPU time before over that after."""
     MEDIAN = "median speed-up"
+    GEOMETRIC = "geometric mean speed-up"
+    """Exchanging the models gives its reciprocal, and one problem with a huge ratio does not decide it."""
     FASTER = "at least 10% faster"
     """Share of problems whose interval leaves no doubt that the time after is less by a factor of 1.1."""
     SLOWER = "at least 10% slower"

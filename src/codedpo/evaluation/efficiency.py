@@ -8,6 +8,7 @@ called faster only where the interval of its ratio leaves no doubt.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -208,12 +209,21 @@ def figures_of(rows: Sequence[Speed], seed: int) -> Iterator[Metric]:
             yield from _figures(benchmark, own, seed)
 
 
+def _geometric_mean(values: Any, axis: int | None = None) -> Any:
+    return np.exp(np.mean(np.log(values), axis=axis))
+
+
 def _figures(benchmark: str, rows: Sequence[Speed], seed: int) -> Iterator[Metric]:
     def figure(name: SpeedFigure, value: float, low: float, high: float, count: int = len(rows)) -> Metric:
         return Metric(DIFFERENCE, benchmark, name.value, value, low, high, count)
 
     ratios = [row.ratio for row in rows]
-    for name, statistic in ((SpeedFigure.MEAN, np.mean), (SpeedFigure.MEDIAN, np.median)):
+    statistics = (
+        (SpeedFigure.MEAN, np.mean),
+        (SpeedFigure.MEDIAN, np.median),
+        (SpeedFigure.GEOMETRIC, _geometric_mean),
+    )
+    for name, statistic in statistics:
         random = stream(seed, "evaluation", benchmark, name.value, DIFFERENCE)
         yield figure(name, float(statistic(ratios)), *bootstrap_interval(ratios, random, statistic))
     shares: Mapping[SpeedFigure, list[bool]] = {

@@ -252,7 +252,8 @@ def _speed_notes(score: Score) -> list[str]:
     lines = [f"{score.benchmark}: CPU time on {len(score.speeds)} problems solved by both ({parts})"]
     if found[SpeedFigure.MEAN]:
         lines += [
-            f"  speed-up: mean {text(SpeedFigure.MEAN, 1, 2)}, median {text(SpeedFigure.MEDIAN, 1, 2)}; "
+            f"  speed-up: mean {text(SpeedFigure.MEAN, 1, 2)}, median {text(SpeedFigure.MEDIAN, 1, 2)}, "
+            f"geometric mean {text(SpeedFigure.GEOMETRIC, 1, 2)}; "
             f"mean by experiment {text(SpeedFigure.MEAN_BY_EXPERIMENT, 1, 2)}",
             f"  at least 10% faster: {text(SpeedFigure.FASTER, 100, 1)}%, slower: {text(SpeedFigure.SLOWER, 100, 1)}%; "
             f"faster by experiment {text(SpeedFigure.FASTER_BY_EXPERIMENT, 100, 1)}%",

@@ -82,6 +82,9 @@ def judge(
             continue
         cells = next(results).cells if codes else ()
         yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
+    # A stream that is left before its end closes the sandbox, and what its processes used is not counted any more.
+    for _ in results:
+        raise AssertionError("the sandbox gave more results than there were jobs")
 
 
 def judge_and_time(
