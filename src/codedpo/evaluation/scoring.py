@@ -17,7 +17,7 @@ from codedpo.evaluation.metrics import (
     pass_rate,
 )
 from codedpo.llm.parse import Extraction, extract_code, extract_program
-from codedpo.sandbox.base import Cell, Sandbox
+from codedpo.sandbox.base import Cell, Job, Sandbox
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
 FENCE = re.compile(r"^```[^\n]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
@@ -70,21 +70,56 @@ def judge(
 ) -> Iterator[dict[str, Verdict]]:
     """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
 
-    Where the sandbox lacks a module that a problem needs, its programs are not run and their verdict says so.
+    Where a problem has base and further inputs, only programs that pass the base inputs run on the others: a wrong
+    program can take minutes over a thousand inputs. Where the sandbox lacks a module that a problem needs, its programs
+    are not run and their verdict says so.
     """
     absent = set(sandbox.probe().missing_modules)
     distinct = [(problem, list(dict.fromkeys(codes)), _lacking(problem, absent)) for problem, codes in work]
-    jobs = (benchmark.job(problem, codes) for problem, codes, lacking in distinct if codes and not lacking)
-    results = iter(sandbox.run(jobs))
+    ready = [(problem, codes) for problem, codes, lacking in distinct if codes and not lacking]
+    heads = _cells(sandbox, (_part(benchmark, problem, codes, further=False) for problem, codes in ready))
+    cells = [dict(zip(codes, rows, strict=True)) for (_, codes), rows in zip(ready, heads, strict=True)]
+    further = [
+        (problem, [code for code, row in known.items() if verdict_of(row).outcome == Outcome.PASSED.value])
+        for (problem, _), known in zip(ready, cells, strict=True)
+    ]
+    jobs = (
+        _part(benchmark, problem, codes, further=True)
+        for problem, codes in further
+        if codes and _has_further(problem)
+    )
+    tails = _cells(sandbox, jobs)
+    judged = iter(zip(further, cells, strict=True))
     for _, codes, lacking in distinct:
-        if lacking:
+        if lacking or not codes:
             yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lacking))
             continue
-        cells = next(results).cells if codes else ()
-        yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
+        (problem, passing), known = next(judged)
+        if passing and _has_further(problem):
+            for code, row in zip(passing, next(tails), strict=True):
+                known[code] = (*known[code], *row)
+        yield {code: verdict_of(known[code]) for code in codes}
     # A stream that is left before its end closes the sandbox, and what its processes used is not counted any more.
-    for _ in results:
+    for _ in tails:
         raise AssertionError("the sandbox gave more results than there were jobs")
+
+
+def _cells(sandbox: Sandbox, jobs: Iterator[Job]) -> Iterator[tuple[tuple[Cell, ...], ...]]:
+    for matrix in sandbox.run(jobs):
+        yield matrix.cells
+
+
+def _has_further(problem: Problem) -> bool:
+    return bool(problem.base_inputs and problem.plus_inputs)
+
+
+def _part(benchmark: Benchmark, problem: Problem, codes: Sequence[str], *, further: bool) -> Job:
+    """Return the job of the base inputs, or that of all others; without such a division the whole job."""
+    job = benchmark.job(problem, codes)
+    if not _has_further(problem):
+        return job
+    base = len(problem.base_inputs)
+    return replace(job, checks=job.checks[base:] if further else job.checks[:base])
 
 
 def judge_and_time(
