@@ -21,9 +21,10 @@ from typing import Any
 from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.records import Pair
 from codedpo.llm.device import choose_device
+from codedpo.llm.template import template_of
 from codedpo.llm.weights import hf_folder, resolve
 from codedpo.training import data, trainers
-from codedpo.training.job import load_tokenizer, multiplies_bfloat16
+from codedpo.training.loading import load_tokenizer, multiplies_bfloat16
 from codedpo.training.stage import ENVIRONMENT
 
 SOURCES = ("humanevalplus/HumanEvalPlus.jsonl.gz", "mbppplus/MbppPlus.jsonl.gz")
@@ -63,6 +64,7 @@ def measure(kind: str, base: str, count: int, folder: Path, checkpointing: bool)
     )
     pairs = real_pairs(folder, count)
     rows = {"train": data.preference_rows(pairs, 0), "validation": []}
+    tokenizer = load_tokenizer(base, template_of(resolve(base)).source)
     device = choose_device("auto")
     bfloat16 = multiplies_bfloat16(device)
     schedule = trainers.Schedule.of(len(pairs), 1, config)
@@ -85,7 +87,7 @@ def measure(kind: str, base: str, count: int, folder: Path, checkpointing: bool)
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
         built = time.perf_counter(), time.process_time()
         trainer = trainers.build_trainer(
-            "dpo", model, load_tokenizer(base), rows, options, config.lora, [Clock()], plain=kind == "plain"
+            config, model, tokenizer, rows, options, [Clock()], plain=kind == "plain"
         )
         ready = time.perf_counter(), time.process_time()
         trainer.train()

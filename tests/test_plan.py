@@ -14,7 +14,7 @@ def line(plan_config: Config, stage: str):
 
 def test_calls_and_executions_follow_from_the_config() -> None:
     plan = config(seeds={"count": 400}, candidates={"solutions": 10, "tests": 12, "tests_per_reply": 5})
-    tasks = 300
+    tasks = 380
     assert line(plan, "tasks").calls == 800
     assert line(plan, "candidates").calls == tasks * (10 + 3)
     assert line(plan, "executions").executions == tasks * 10 * 12
@@ -46,3 +46,12 @@ def test_total_is_the_sum_and_json_carries_it() -> None:
 def test_data_only_plans_neither_training_nor_evaluation() -> None:
     plan = plan_of(config(data_only=True))
     assert [part.stage for part in plan.lines] == ["tasks", "candidates", "executions", "pairs"]
+
+
+def test_variants_cost_what_they_do_not_adopt() -> None:
+    plan = config(variants={"sft": {"training": {"method": "sft"}}, "kto": {"training": {"method": "kto"}}})
+    training, evaluation = line(plan, "training"), line(plan, "evaluation")
+    added = line(plan, "variants")
+    assert added.cpu_hours == pytest.approx(2 * training.cpu_hours + evaluation.cpu_hours)
+    assert added.tokens == evaluation.tokens
+    assert plan_of(plan).total.cpu_hours == pytest.approx(plan_of(config()).total.cpu_hours + added.cpu_hours)

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from codedpo.context import StageContext
-from codedpo.core.config import Config
+from codedpo.core.config import Config, variants_of
 from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
@@ -91,7 +91,7 @@ STAGES = (
     Stage(
         "report",
         2,
-        ("report", "description"),
+        ("report", "description", "variants"),
         (
             Seed,
             Text,
@@ -172,9 +172,18 @@ def identity_of(
         identity["model"] = services.generator.identity
     if "weights" in stage.services:
         identity["weights"] = services.weights.digest
+        identity["template"] = digest_of(services.template)
     if "sandbox" in stage.services:
         identity["sandbox"] = services.sandbox.identity
+    if "variants" in stage.sections:
+        identity["variants"] = {name: _results_digest(config.run_folder / name) for name in config.variants}
     return identity
+
+
+def _results_digest(run_folder: Path) -> str:
+    """Digest what a variant has made so far, report apart."""
+    folders = [StageFolder(stage_path(run_folder, stage.name)).summary() for stage in STAGES[:-1]]
+    return digest_of([summary.fingerprint for summary in folders if summary])
 
 
 @contextmanager
@@ -348,7 +357,37 @@ def _counts(summary: StageSummary) -> str:
 
 
 def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") -> dict[str, StageSummary]:
-    """Do what is missing of a run, up to and with the stage ``until``.
+    """Do what is missing of a run and of its variants, up to and with the stage ``until``.
+
+    The report comes last, since it compares the run with its variants.
+
+    Args:
+        config: The whole config.
+        voice: Says what happens.
+        until: Last stage to run.
+        redo: Delete this stage and all after it first.
+
+    Returns:
+        The summary of each stage of the run itself, in order.
+
+    Raises:
+        CodedpoError: what a person has to mend; everything finished before is kept.
+    """
+    variants = variants_of(config)
+    if not variants:
+        return run_one(config, voice, until=until, redo=redo)
+    before_report = min(until, STAGE_NAMES[-2], key=stage_position)
+    summaries = run_one(config, voice, until=before_report, redo=redo)
+    for name, variant in variants.items():
+        voice.say(f"[bold]variant {name}[/bold]", event="variant_started", variant=name)
+        run_one(variant, voice, until=until, redo=redo)
+    return summaries if until == before_report else run_one(config, voice, until=until)
+
+
+def run_one(
+    config: Config, voice: Voice, *, until: str = "report", redo: str = ""
+) -> dict[str, StageSummary]:
+    """Do what is missing of a run without its variants, up to and with the stage ``until``.
 
     Args:
         config: The whole config.

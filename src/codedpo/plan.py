@@ -4,23 +4,24 @@ Calls and executions follow from the config. Lengths, shares and speeds are mean
 on two cores (``docs/log.md``); with another model or machine the hours are a guess and the counts still hold.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from codedpo.core.config import Config
-from codedpo.pipeline import AFTER_DATA
+from codedpo.core.config import Config, variants_of
+from codedpo.pipeline import AFTER_DATA, STAGE_NAMES, stage_position
 
-TOKENS_PER_REPLY = {"concepts": 33, "task": 130, "solution": 160, "test": 170, "evaluation": 205}
-TASKS_PER_SEED = 0.75
-CORRECTNESS_PAIRS_PER_TASK = 0.8
-EFFICIENCY_PAIRS_PER_TASK = 0.15
-LOCAL_TOKENS_PER_CPU_SECOND = 180.0
+TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 245}
+TASKS_PER_SEED = 0.95
+CORRECTNESS_PAIRS_PER_TASK = 0.65
+EFFICIENCY_PAIRS_PER_TASK = 0.6
+LOCAL_TOKENS_PER_CPU_SECOND = 150.0
 EXECUTIONS_PER_CPU_SECOND = 3000.0
 TIMINGS_PER_CPU_SECOND = 10.0
-TRAINING_CPU_SECONDS_PER_PAIR = 9.0
+TRAINING_CPU_SECONDS_PER_PAIR = 12.0
 PROBLEMS = {
     "humaneval": 164,
     "humanevalplus": 164,
@@ -116,7 +117,30 @@ def plan_of(config: Config) -> Plan:
         generation("evaluation", {"evaluation": answers}, here=True),
     )
     left_out = AFTER_DATA if config.data_only else ()
-    return Plan(config.name, tuple(line for line in lines if line.stage not in left_out))
+    own = tuple(line for line in lines if line.stage not in left_out)
+    variants = [
+        line
+        for variant in variants_of(config).values()
+        for line in _not_adopted(config, variant, plan_of(variant))
+    ]
+    return Plan(
+        config.name, (*own, replace(Plan("", tuple(variants)).total, stage="variants")) if variants else own
+    )
+
+
+def _not_adopted(config: Config, variant: Config, plan: Plan) -> Iterator[PlanLine]:
+    """Yield what a variant does itself: the stages from the first one on whose section differs."""
+    sections = [name for name in STAGE_NAMES if getattr(config, name, None) != getattr(variant, name, None)]
+    first = min(map(stage_position, sections), default=len(STAGE_NAMES))
+    for line in plan.lines:
+        if stage_position(line.stage) >= first:
+            # The weights before training answered for the run itself.
+            half = line.stage == "evaluation" and "evaluation" not in sections
+            yield (
+                replace(line, calls=line.calls // 2, tokens=line.tokens // 2, cpu_hours=line.cpu_hours / 2)
+                if half
+                else line
+            )
 
 
 def print_plan(plan: Plan) -> None:

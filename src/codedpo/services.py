@@ -1,6 +1,8 @@
 """The parts that stages share and that the config chooses: model, sandbox, benchmarks. Built on first use."""
 
+import json
 from collections import Counter
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.registry import load
 from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.template import ChatTemplate, template_of
 from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import SAFE_LEVEL, Sandbox
 from codedpo.sandbox.cache import CachedSandbox
@@ -52,8 +55,19 @@ class Services:
         return self.cached(inner)
 
     def cached(self, inner: Generator) -> CachedGenerator:
-        """Put a generator behind the run's request cache."""
-        return CachedGenerator(inner, self.run_folder / "requests.sqlite")
+        """Put a generator behind the run's request cache, and those of the runs that it is based on."""
+        name = "requests.sqlite"
+        return CachedGenerator(inner, self.run_folder / name, [folder / name for folder in self._base_runs()])
+
+    def _base_runs(self) -> Iterator[Path]:
+        """Yield the run that this one is based on, the one that that one is based on, and so on."""
+        seen: set[Path] = set()
+        base = self.config.base_run
+        while base and (folder := Path(base)).resolve() not in seen:
+            yield folder
+            seen.add(folder.resolve())
+            resolved = folder / "config.resolved.json"
+            base = json.loads(resolved.read_text())["base_run"] if resolved.exists() else ""
 
     def check_model(self) -> str:
         """Ask the model for one short reply, past the cache, and say what answered.
@@ -89,6 +103,15 @@ class Services:
         found = resolve(self.config.training.model or self.config.model.name)
         self.origins |= {"trained": f"{found.name}: {found.origin}", "digest": found.digest}
         return found
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The template of the weights that are trained and evaluated.
+
+        Raises:
+            ConfigError: ``model.template`` names a file that is no template.
+        """
+        return template_of(self.weights, self.config.model.template)
 
     @property
     def sandbox(self) -> Sandbox:

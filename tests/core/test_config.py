@@ -1,8 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codedpo.core.config import load_config
+from codedpo.core.config import config_of, load_config, variants_of
 from codedpo.core.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))
@@ -17,6 +18,40 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_config_loads(path: Path) -> None:
     assert load_config(path).name
+
+
+PAPER_MODELS = {
+    "phi-2": "microsoft/phi-2",
+    "deepseek-coder-1.3b": "deepseek-ai/deepseek-coder-1.3b-base",
+    "deepseek-coder-6.7b": "deepseek-ai/deepseek-coder-6.7b-base",
+    "starcoder2-7b": "bigcode/starcoder2-7b",
+    "magicoder-ds-6.7b": "ise-uiuc/Magicoder-DS-6.7B",
+    "magicoder-s-ds-6.7b": "ise-uiuc/Magicoder-S-DS-6.7B",
+    "magicoder-cl-7b": "ise-uiuc/Magicoder-CL-7B",
+    "magicoder-s-cl-7b": "ise-uiuc/Magicoder-S-CL-7B",
+}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.parent.name == "models"], ids=lambda path: path.stem
+)
+def test_the_papers_models_train_on_the_papers_pairs(path: Path) -> None:
+    config, paper = load_config(path), load_config(path.parents[1] / "paper.yaml")
+    assert config.training.model.partition("@")[0] == PAPER_MODELS[path.stem]
+    assert (config.name, config.base_run) == (f"paper-{path.stem}", str(paper.run_folder))
+    for section in ("seeds", "tasks", "candidates", "sandbox", "rankings", "pairs"):
+        assert getattr(config, section) == getattr(paper, section)
+    assert config.training == paper.training.model_copy(update={"model": config.training.model})
+    assert config.evaluation.engine == "transformers"
+    assert config.model.model_copy(update={"template": ""}) == paper.model.model_copy(update={"template": ""})
+    if "magicoder" in path.stem:
+        assert (path.parents[2] / config.model.template).is_file()
+    else:
+        assert config.model.template == "plain"
+
+
+def test_there_is_a_config_for_each_of_the_papers_models() -> None:
+    assert {path.stem for path in CONFIGS if path.parent.name == "models"} == set(PAPER_MODELS)
 
 
 def test_name_defaults_to_the_file_and_overrides_apply(tmp_path: Path) -> None:
@@ -91,3 +126,36 @@ def test_a_config_extends_another_section_by_section(tmp_path: Path) -> None:
 def test_an_extended_config_that_is_not_there_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_config(write(tmp_path, text))
+
+
+def test_a_variant_is_the_config_with_other_values_on_what_it_made() -> None:
+    config = config_of(
+        {
+            "name": "trial",
+            "seed": 4,
+            "variants": {"sft": {"training": {"method": "sft"}}, "full": {"training": {"lora": None}}},
+        }
+    )
+    variants = variants_of(config)
+    assert [one.name for one in variants.values()] == ["trial/sft", "trial/full"]
+    assert variants["sft"].training == config.training.model_copy(update={"method": "sft"})
+    assert (variants["full"].training.lora, variants["full"].seed) == (None, 4)
+    assert {one.base_run for one in variants.values()} == {"runs/trial"}
+    assert not any(one.variants for one in variants.values())
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ({"a": {"training": {"methd": "sft"}}}, r"the variant a: there is no option training\.methd"),
+        ({"a": {"base_run": "elsewhere"}}, r"the variant a gives base_run, which follows from the config"),
+    ],
+)
+def test_what_a_variant_may_not_say_is_named(variants: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config_of({"name": "trial", "variants": variants})
+
+
+def test_the_name_of_a_variant_is_that_of_a_folder_beside_the_stages() -> None:
+    with pytest.raises(ConfigError, match="variants"):
+        config_of({"name": "trial", "variants": {"1-seeds": {}}})

@@ -21,12 +21,14 @@ SEEN_BY = {
     "seed": "seeds/test_stage.py::test_a_sample_is_seeded_and_even_over_sources",
     "runs_folder": "test_cli.py::test_a_run_is_where_its_config_says_and_ends_with_the_last_stage_asked_for",
     "base_run": "e2e/test_chain.py::test_an_ablation_adopts_the_stages_of_its_base_run",
+    "variants": "e2e/test_chain.py::test_variants_run_on_what_the_run_made_and_its_report_compares_them",
     "shard_size": "candidates/test_stage.py::test_a_model_that_writes_no_code_stops_the_stage",
     "model.kind": "candidates/test_stage.py::test_a_generator_from_elsewhere_with_its_options_writes_the_candidates",
     "model.name": "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine",
     "model.url": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
     "model.key_variable": "llm/test_openai.py::test_the_key_is_taken_from_the_variable_that_the_config_names",
     "model.path": "candidates/test_stage.py::test_a_generator_from_elsewhere_with_its_options_writes_the_candidates",
+    "model.template": "training/test_architectures.py::test_it_trains_merges_and_is_evaluated",
     "model.options": "llm/test_openai.py::test_the_config_reaches_the_calls",
     "seeds.sources.kind": "seeds/test_sources.py::test_rows_in_the_layout_of_the_stack",
     "seeds.sources.name": "seeds/test_stage.py::test_seeds_are_whole_functions_with_their_origin",
@@ -108,6 +110,11 @@ SEEN_BY = {
     "training.beta": "training/test_losses.py::test_dpo_with_negative_log_likelihood",
     "training.nll_weight": "training/test_losses.py::test_dpo_with_negative_log_likelihood",
     "training.length_normalised": "training/test_losses.py::test_dpo_with_negative_log_likelihood",
+    "training.confidence_weighted": "training/test_losses.py::test_weighted_pairs_and_tokens",
+    "training.focus": "training/test_losses.py::test_weighted_pairs_and_tokens",
+    "training.focus.middle": "training/test_losses.py::test_weighted_pairs_and_tokens",
+    "training.focus.shared": "training/test_losses.py::test_weighted_pairs_and_tokens",
+    "training.seed": "training/test_stage.py::test_the_seed_of_training_is_the_runs_unless_it_has_its_own",
     "training.learning_rate": "training/test_job.py::test_so_many_steps_are_made_at_the_learning_rate",
     "training.warmup_share": "training/test_job.py::test_the_learning_rate_warms_up",
     "training.epochs": "training/test_job.py::test_so_many_steps_are_made_at_the_learning_rate",
@@ -123,6 +130,8 @@ SEEN_BY = {
     "training.activation_checkpointing": (
         "training/test_job.py::test_checkpointed_activations_are_computed_twice"
     ),
+    "training.four_bit": "training/test_stage.py::test_four_bit_weights_need_a_gpu",
+    "training.gguf": "training/test_architectures.py::test_it_trains_merges_and_is_evaluated",
     "training.tracker": "training/test_stage.py::test_the_tracker_gets_the_curves_and_outlives_the_training",
     "evaluation.benchmarks": "evaluation/test_stage.py::test_every_benchmark_of_the_config_is_asked",
     "evaluation.limit": "evaluation/test_stage.py::test_both_models_are_asked_the_same_and_judged",
@@ -142,6 +151,7 @@ SEEN_BY = {
         "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine"
     ),
     "resources.max_sequences": "llm/test_local.py::test_memory_and_sequences_of_the_config_reach_the_engine",
+    "resources.training_processes": "training/test_stage.py::test_two_processes_share_a_step_and_train_the_same",
     "resources.device": "llm/test_local.py::test_the_device_of_the_config_is_used",
 }
 """Option -> the test that goes from its value to what it changes, below ``tests/``."""

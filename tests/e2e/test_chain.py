@@ -117,6 +117,33 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_stale(run: P
     assert "9-report was made with other settings (config.description" in other.stderr
 
 
+def test_variants_run_on_what_the_run_made_and_its_report_compares_them(
+    run: Path, tiny: Path, tmp_path: Path
+) -> None:
+    variants = (
+        "{sft: {training: {method: sft}}, narrow: {pairs: {kinds: [correctness]}, training: {seed: 5}}}"
+    )
+    overrides = [f"base_run={run}", "name=ablation", f"variants={variants}"]
+    done = codedpo(*arguments(tmp_path, tiny), *overrides, CODEDPO_CACHE_DIR=str(tiny.parent / "cache"))
+    assert done.returncode == 0, done.stderr
+    rows = {
+        row["name"]: row
+        for row in json.loads(codedpo("show", tmp_path / "ablation", "--json").stdout)["variants"]
+    }
+    assert list(rows) == ["as configured", "sft", "narrow"]
+    assert rows["sft"]["changes"] == ["training.method=sft"]
+    assert rows["narrow"]["pairs"] < rows["as configured"]["pairs"] == rows["sft"]["pairs"]
+    assert all({"after", "difference"} <= row["results"]["HumanEval"].keys() for row in rows.values())
+    for name, adopted in (("sft", 6), ("narrow", 5)):
+        stages = json.loads(codedpo("show", tmp_path / "ablation" / name, "--json").stdout)["stages"]
+        assert [bool(stage["adopted_from"]) for stage in stages] == [True] * adopted + [False] * (9 - adopted)
+        before = next(stage for stage in stages if stage["stage"] == "evaluation")
+        assert before["counters"]["cached_replies"] == 4  # those of the weights before training
+    page = (tmp_path / "ablation" / "9-report" / "index.html").read_text()
+    assert "training.method=sft" in page
+    assert "narrow" in done.stdout
+
+
 def test_the_pairs_train_a_step_with_trl_as_they_are(run: Path, tiny: Path, tmp_path: Path) -> None:
     script = (
         "import sys\n"

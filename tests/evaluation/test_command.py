@@ -263,3 +263,22 @@ def test_submissions_of_livecodebench_are_set_against_the_verdicts_that_they_cam
     assert (graded["passed_there_only"], graded["exceptions"]) == (0, [])
     assert sum(group["total"] for group in found["groups"].values()) == 30
     assert "of its 880 tasks are not in livecodebench" in done.stderr
+
+
+def test_samples_of_ds1000_have_its_numbers_as_ids(evaluate, data_folder, tmp_path):
+    """What the environment lacks is not run, and what it has is judged and broken down by library."""
+    problems = load_benchmark("ds1000", data_folder).problems()
+    of_numpy = [problem for problem in problems if problem.modules == ("numpy",)][:6]
+    online = next(problem for problem in problems if problem.needs)
+    rows = [
+        *({"task_id": int(one.problem_id), "completion": one.canonical_solution} for one in of_numpy[:3]),
+        *({"task_id": one.problem_id, "solution": "result = None"} for one in of_numpy[3:]),
+        {"task_id": online.problem_id, "solution": online.canonical_solution},
+    ]
+    file = write_samples(tmp_path / "samples.jsonl", rows)
+    done = evaluate(file, "--benchmarks", "ds1000", "--json", "resources.workers=1")
+    found = last_line(done)["ds1000"]
+    assert (found["passed"], found["total"]) == (3, 6)
+    assert found["groups"] == {"Numpy": {"passed": 3, "total": 6}}
+    assert found["not_passed"] == [problem.problem_id for problem in of_numpy[3:]]
+    assert found["not_run"] == {"needs the network": 1}

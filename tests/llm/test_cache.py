@@ -91,6 +91,20 @@ def test_other_models_do_not_share_replies(tmp_path: Path) -> None:
     assert other.given == 1
 
 
+def test_replies_of_a_base_run_are_used_and_its_cache_stays_as_it_was(tmp_path: Path) -> None:
+    first = CachedGenerator(Numbers(), tmp_path / "base.sqlite")
+    replies = texts(first.generate([ask(2)]))
+    first.close()
+    content = (tmp_path / "base.sqlite").read_bytes()
+    model = Numbers()
+    cache = CachedGenerator(model, tmp_path / "own.sqlite", [tmp_path / "base.sqlite"])
+    assert replies.items() <= texts(cache.generate([ask(3)])).items()
+    assert cache.counters["cached_replies"] == 2
+    assert cache.counters["new_replies"] == 1
+    cache.close()
+    assert (tmp_path / "base.sqlite").read_bytes() == content
+
+
 FILL = """
 import sys, time
 from codedpo.llm.base import Message, Reply, Request, Sampling

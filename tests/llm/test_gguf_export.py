@@ -1,5 +1,6 @@
 """Weights that go to GGUF and back are the same weights, and the engine reads them as transformers does."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,15 @@ from codedpo.core.errors import DataError
 from codedpo.llm.base import Message, Request, Sampling
 from codedpo.llm.gguf_export import export_folder, requantise
 from codedpo.llm.gguf_header import read_header
-from codedpo.llm.weights import from_folder
+from codedpo.llm.gguf_metadata import DEEPSEEK_CODER
+from codedpo.llm.weights import check_engine, engine_gguf, from_folder, resolve
 
 gguf = pytest.importorskip("gguf")
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 
-@pytest.fixture(scope="module", params=["qwen2", "llama"])
+@pytest.fixture(scope="module", params=["qwen2", "llama", "starcoder2", "phi"])
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(request.param, tmp_path_factory.mktemp(request.param))
 
@@ -31,14 +33,14 @@ def exported(tiny: Path) -> Path:
 
 def test_header_names_architecture_tokenizer_and_template(tiny: Path, exported: Path) -> None:
     header = read_header(exported)
-    assert header["general.architecture"] in ("qwen2", "llama")
+    kind = json.loads((tiny / "config.json").read_text())["model_type"]
+    assert header["general.architecture"] == {"phi": "phi2"}.get(kind, kind)
     assert header["tokenizer.chat_template"] == TEMPLATE
     assert header["tokenizer.ggml.tokens"][2] == "<|im_end|>"
     assert header["tokenizer.ggml.eos_token_id"] == 2
     assert len(header["tokenizer.ggml.tokens"]) == 352
-    assert (
-        header["tokenizer.ggml.pre"] == {"qwen2": "qwen2", "llama": "smollm"}[header["general.architecture"]]
-    )
+    cuts = {"qwen2": "qwen2", "llama": "smollm", "starcoder2": "smollm", "phi": "gpt-2"}
+    assert header["tokenizer.ggml.pre"] == cuts[kind]
 
 
 def test_header_reader_agrees_with_the_gguf_package(exported: Path) -> None:
@@ -47,7 +49,50 @@ def test_header_reader_agrees_with_the_gguf_package(exported: Path) -> None:
     assert read_header(exported) == theirs
 
 
+def test_every_tensor_is_there_with_its_values(tiny: Path, exported: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = load_file(tiny / "model.safetensors")
+    kind = read_header(exported)["general.architecture"]
+    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(exported).tensors}
+    number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == kind)
+    names = gguf.get_tensor_name_map(number, 2)
+    assert len(stored) == len(weights)
+    for name, weight in weights.items():
+        tensor = stored.pop(names.get_name(name, try_suffixes=(".weight", ".bias")))
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        expected = weight.float().numpy()
+        assert values.shape == expected.shape
+        if kind == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
+            values, expected = np.sort(values, 0), np.sort(expected, 0)  # rows stand in another order
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(values, expected, rtol=0, atol=largest / 127)
+    assert not stored
+
+
+def test_numbers_of_starcoder2_and_phi(tmp_path: Path) -> None:
+    for kind, name, epsilon in (
+        ("starcoder2", "starcoder2", "norm_epsilon"),
+        ("phi", "phi2", "layer_norm_eps"),
+    ):
+        folder = save_tiny(kind, tmp_path / kind)
+        config = json.loads((folder / "config.json").read_text()) | {epsilon: 2e-3}
+        config["rope_parameters"] = {"rope_theta": 12345.0, "rope_type": "linear", "factor": 4.0}
+        config["rope_parameters"] |= {"partial_rotary_factor": 0.5} if kind == "phi" else {}
+        (folder / "config.json").write_text(json.dumps(config))
+        export_folder(folder, folder / "model.gguf")
+        header = read_header(folder / "model.gguf")
+        found = {key.removeprefix(f"{name}."): value for key, value in header.items()}
+        assert found["attention.layer_norm_epsilon"] == pytest.approx(2e-3)
+        assert (found["rope.freq_base"], found["rope.scaling.factor"]) == (12345.0, 4.0)
+        assert (found["attention.head_count"], found["attention.head_count_kv"]) == (4, 2)
+        assert found["rope.scaling.type"] == "linear"
+        assert found.get("rope.dimension_count") == (8 if kind == "phi" else None)
+
+
 def test_transformers_reads_the_export_as_the_same_function(tiny: Path, exported: Path) -> None:
+    if read_header(exported)["general.architecture"] == "phi2":
+        pytest.skip("transformers does not read phi2 from GGUF")
     from transformers import AutoModelForCausalLM
 
     from codedpo.llm.gguf_import import dequantise
@@ -74,6 +119,8 @@ def test_engine_answers_as_transformers_does(
     from codedpo.llm.local import OpenVinoGenerator
     from codedpo.llm.transformers import TransformersGenerator
 
+    if read_header(exported)["general.architecture"] in ("starcoder2", "phi2"):
+        pytest.skip("not read by the engine: the next test")
     monkeypatch.setenv("CODEDPO_CACHE_DIR", str(tmp_path))
     model = from_folder(tiny, "tiny", "made by the test")
     texts = ["def add(first, second):", "Write 3.14 and é 42", "x = [1, 2]\n\n    y"]
@@ -96,6 +143,51 @@ def test_engine_answers_as_transformers_does(
     assert {name: reply.text for name, reply in first.items()} == {
         name: reply.text.replace("\ufffd", "") for name, reply in second.items()
     }
+
+
+def test_what_the_engine_does_not_read_is_said_before_anything_is_written(
+    tiny: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CODEDPO_CACHE_DIR", str(tmp_path / "cache"))
+    kind = read_header(exported)["general.architecture"]
+    for model in (from_folder(tiny, "tiny", ""), resolve(str(exported))):
+        if kind in ("qwen2", "llama"):
+            check_engine(model)
+            continue
+        for attempt in (check_engine, engine_gguf):
+            with pytest.raises(DataError, match=f"of type {kind} .*it reads qwen2, llama.*evaluation.engine"):
+                attempt(model)
+    assert not list((tmp_path / "cache").glob("engine/*"))
+
+
+def test_how_deepseek_coder_cuts_text_has_a_name(tmp_path: Path) -> None:
+    from tokenizers import Regex, Tokenizer
+    from tokenizers import pre_tokenizers as pre
+
+    folder = save_tiny("llama", tmp_path)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    splits = [pre.Split(Regex(text), behavior="isolated") for text in DEEPSEEK_CODER]
+    digits, byte_level = pre.Digits(individual_digits=True), pre.ByteLevel(False, use_regex=False)
+    for steps, name in (([*splits, digits, byte_level], "deepseek-coder"), ([*splits[1:], byte_level], "")):
+        tokenizer.pre_tokenizer = pre.Sequence(steps)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        if name:
+            export_folder(folder, folder / "model.gguf")
+            assert read_header(folder / "model.gguf")["tokenizer.ggml.pre"] == name
+        else:
+            with pytest.raises(DataError, match="cuts text in a way"):
+                export_folder(folder, folder / "model.gguf")
+
+
+def test_stretched_positions_are_exported_but_not_for_the_engine(tmp_path: Path) -> None:
+    folder = save_tiny("llama", tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = {"rope_theta": 1e5, "rope_type": "linear", "factor": 4.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    export_folder(folder, folder / "model.gguf")
+    assert read_header(folder / "model.gguf")["llama.rope.scaling.factor"] == 4.0
+    with pytest.raises(DataError, match="positions of type 'linear'.*evaluation.engine and model.kind"):
+        check_engine(from_folder(folder, "tiny", ""))
 
 
 def test_requantised_file_keeps_metadata_and_weights(exported: Path, tmp_path: Path) -> None:

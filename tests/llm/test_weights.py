@@ -1,5 +1,7 @@
 """A model's name leads to its files, or to one sentence."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,26 @@ def test_gguf_file_becomes_a_folder_and_an_engine_file(folder: Path, cache: Path
 def test_digest_follows_the_weights(folder: Path, tmp_path: Path) -> None:
     other = save_tiny("llama", tmp_path / "other")
     assert resolve(str(other)).digest != resolve(str(folder)).digest
+
+
+def test_a_revision_of_the_hub_is_another_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    stored = tmp_path / "models--some--model"
+    snapshots = {"main": "1" * 40, "refs/pr/3": "2" * 40}
+    for revision, commit in snapshots.items():
+        shutil.copytree(folder, stored / "snapshots" / commit)
+        (stored / "snapshots" / commit / "config.json").write_text(json.dumps({"revision": revision}))
+        reference = stored / "refs" / revision
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit)
+    for name, revision in (("some/model", "main"), ("some/model@refs/pr/3", "refs/pr/3")):
+        model = resolve(name)
+        assert (model.name, model.folder) == (name, stored / "snapshots" / snapshots[revision])
+    assert resolve("some/model").digest != resolve("some/model@refs/pr/3").digest
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ TEMPLATE = (
 )
 
 
+TIED = {"qwen2": True, "llama": False, "starcoder2": True, "phi": False}
+"""Whether input and output embeddings of the kind are one matrix here."""
+
+
 def save_tokenizer(folder: Path, pre_tokenizers: list[Any]) -> Any:
     """Train a byte-level BPE tokenizer with ChatML tokens and save it."""
     from tokenizers import Tokenizer, decoders, models, trainers
@@ -46,11 +50,11 @@ def save_tokenizer(folder: Path, pre_tokenizers: list[Any]) -> Any:
 
 
 def save_tiny(kind: str, folder: Path) -> Path:
-    """Save a random model of ``model_type`` ``kind`` (``qwen2`` or ``llama``) as a Hugging Face folder."""
+    """Save a random model of ``model_type`` ``kind`` (a key of ``TIED``) as a Hugging Face folder."""
     import torch
+    import transformers
     from tokenizers import Regex
     from tokenizers import pre_tokenizers as pre
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(1)
     sizes: dict[str, Any] = {
@@ -66,14 +70,18 @@ def save_tiny(kind: str, folder: Path) -> Path:
         "eos_token_id": 2,
         "pad_token_id": 0,
     }
-    byte_level = pre.ByteLevel(add_prefix_space=False, use_regex=kind == "llama")
+    byte_level = pre.ByteLevel(add_prefix_space=False, use_regex=kind != "qwen2")
     if kind == "qwen2":
         split = pre.Split(Regex(QWEN2_SPLIT), behavior="isolated")
         save_tokenizer(folder, [split, byte_level])
-        model: Any = Qwen2ForCausalLM(Qwen2Config(tie_word_embeddings=True, **sizes))
+    elif kind == "phi":
+        save_tokenizer(folder, [byte_level])
     else:
         save_tokenizer(folder, [pre.Digits(individual_digits=True), byte_level])
-        model = LlamaForCausalLM(LlamaConfig(tie_word_embeddings=False, **sizes))
+    config = getattr(transformers, f"{kind.capitalize()}Config")
+    model: Any = getattr(transformers, f"{kind.capitalize()}ForCausalLM")(
+        config(tie_word_embeddings=TIED[kind], **sizes)
+    )
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter, std=0.3)

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from codedpo.benchmarks.ds1000 import STANDARD_LIBRARY
 from codedpo.core.errors import BackendError
-from codedpo.sandbox.local import LocalSandbox
+from codedpo.sandbox.local import PRELOAD, LocalSandbox
 
 LAYERS = {3: ("namespaces", "landlock", "seccomp"), 2: ("landlock", "seccomp")}
 
 
-def _open(level: int) -> Iterator[LocalSandbox]:
-    with LocalSandbox(workers=1, minimum_level=level, layers=LAYERS[level]) as sandbox:
+def _open(level: int, *packages: str) -> Iterator[LocalSandbox]:
+    preload = (*PRELOAD, *packages)
+    with LocalSandbox(workers=1, minimum_level=level, layers=LAYERS[level], preload=preload) as sandbox:
         try:
             sandbox.probe()
         except BackendError as error:
@@ -29,8 +31,17 @@ def level_2() -> Iterator[LocalSandbox]:
     yield from _open(2)
 
 
-@pytest.fixture(params=[3, 2], ids=["level_3", "level_2"])
+@pytest.fixture(scope="session")
+def packages() -> Iterator[LocalSandbox]:
+    """Load real packages whole, one with lazy submodules, one with a data file, and all that DS-1000 adds.
+
+    With ctypes, socket and subprocess at hand an attack is stopped by the kernel, where a refused import would do.
+    """
+    yield from _open(3, *STANDARD_LIBRARY, "numpy.*", "certifi.*")
+
+
+@pytest.fixture(params=["level_3", "level_2", "packages"])
 def sandbox(request: pytest.FixtureRequest) -> LocalSandbox:
-    """Give each test both levels."""
-    found: LocalSandbox = request.getfixturevalue(f"level_{request.param}")
+    """Give each test both levels, and the first one also with packages and their data files in memory."""
+    found: LocalSandbox = request.getfixturevalue(request.param)
     return found

@@ -1,5 +1,6 @@
 """The local sandbox as a caller sees it: refusals, streams, limits, and that it leaves nothing behind."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -351,6 +352,17 @@ def test_modules_of_the_config_can_be_imported_and_absent_ones_are_named() -> No
     with LocalSandbox.from_config(SandboxConfig(), ResourcesConfig(workers=1)) as sandbox:
         (matrix,) = sandbox.run([job])
         assert matrix.cells[0][0].error_type == "ImportRefused: numpy"
+
+
+@pytest.mark.parametrize("name", ["pyarrow", "torch"])
+def test_libraries_that_would_start_threads_cost_no_namespaces(name: str) -> None:
+    """Their threads are switched off in the environment of the helper that loads them."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs {name}")
+    with LocalSandbox(workers=1, preload=(name,)) as sandbox:
+        isolation = sandbox.probe()
+    assert isolation.missing_modules == ()
+    assert isolation.level == 3
 
 
 def test_a_module_that_starts_threads_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

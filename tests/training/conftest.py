@@ -81,8 +81,8 @@ def tokenizer() -> Any:
     )
 
 
-def tiny_config(kind: str, vocabulary: int) -> Any:
-    """Return the config of a tiny model of an architecture."""
+def tiny_config(kind: str, vocabulary: int, **changes: Any) -> Any:
+    """Return the config of a tiny model of an architecture; ``changes`` are numbers of its config."""
     import transformers
 
     sizes = {
@@ -97,16 +97,17 @@ def tiny_config(kind: str, vocabulary: int) -> Any:
     }
     if kind == "Phi":
         sizes["resid_pdrop"] = 0.0
-    return getattr(transformers, f"{kind}Config")(**sizes)
+    return getattr(transformers, f"{kind}Config")(**sizes | changes)
 
 
-def save_model(kind: str, tokenizer: Any, folder: Path) -> Path:
+def save_model(kind: str, tokenizer: Any, folder: Path, **changes: Any) -> Path:
     """Write a tiny random model with its tokenizer as a Hugging Face folder."""
     import torch
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(tiny_config(kind, len(tokenizer)), dtype=torch.float32)
+    config = tiny_config(kind, len(tokenizer), **changes)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3.0)  # far from uniform predictions, so that errors cannot hide

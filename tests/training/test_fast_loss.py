@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from tests.training.conftest import save_model
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
-from codedpo.core.config import LoraConfig, TrainingConfig
+from codedpo.core.config import FocusConfig, LoraConfig, TrainingConfig
 from codedpo.core.records import Pair
 from codedpo.training import data, fast_loss
 from codedpo.training.trainers import Schedule, build_trainer, trainer_options, with_validation
@@ -94,16 +95,23 @@ def test_an_unknown_architecture_keeps_the_forward_of_trl(base: Path) -> None:
     assert not fast_loss.install(model)
 
 
-@pytest.mark.parametrize(("method", "lora"), [("dpo", LORA), ("kto", LORA), ("sft", LORA), ("dpo", None)])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"method": "dpo"},
+        {"method": "kto"},
+        {"method": "sft"},
+        {"method": "dpo", "lora": None},
+        {"method": "dpo", "confidence_weighted": True, "focus": FocusConfig(middle=2.0, shared=0.5)},
+    ],
+)
 def test_the_loss_curve_equals_that_of_trl(
-    method: str, lora: LoraConfig | None, base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
+    values: dict[str, Any], base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
 ) -> None:
-    values = {"method": method, "lora": lora, "learning_rate": 5e-3, "epochs": 2.0, "batch_size": 2}
+    values = {"lora": LORA, "learning_rate": 5e-3, "epochs": 2.0, "batch_size": 2} | values
     config = TrainingConfig(**values, gradient_accumulation=1, evaluations=2)
-    rows = {
-        split: data.VIEWS[method]([pair for pair in pairs if pair.split == split], 0)
-        for split in ("train", "validation")
-    }
+    pairs = [replace(pair, probability=0.1 + 0.1 * index) for index, pair in enumerate(pairs)]
+    rows = data.rows_of(pairs, config, 0)
     histories = []
     for plain in (True, False):
         schedule = Schedule.of(len(rows["train"]), 2, config)
@@ -113,7 +121,7 @@ def test_the_loss_curve_equals_that_of_trl(
             "load_best_model_at_end": False,
         }
         model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa")
-        trainer = build_trainer(method, model, tokenizer, rows, options, lora, plain=plain)
+        trainer = build_trainer(config, model, tokenizer, rows, options, plain=plain)
         trainer.train()
         histories.append(trainer.state.log_history)
     for expected, found in zip(*histories, strict=True):

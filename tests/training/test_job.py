@@ -1,13 +1,14 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.conftest import make_pair, save_model
+from tests.training.conftest import CHATML, make_pair, save_model
 from transformers import AutoModelForCausalLM
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
 
@@ -15,7 +16,7 @@ from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair
-from codedpo.training.job import Job, Trained, load_tokenizer, train
+from codedpo.training.job import Job, Trained, train
 
 LORA = LoraConfig(rank=4, alpha=8)
 
@@ -40,7 +41,7 @@ def settings(**changes: Any) -> TrainingConfig:
 
 def run(base: Path, output: Path, pairs: list[Pair], **changes: Any) -> Trained:
     output.mkdir(exist_ok=True)
-    job = Job(str(base), "tiny", str(output), settings(**changes), 3, "cpu")
+    job = Job(str(base), "tiny", CHATML, str(output), settings(**changes), 3, "cpu")
     assert Job.from_json(job.to_json()) == job
     return train(job, pairs, silent)
 
@@ -151,7 +152,7 @@ def test_a_device_that_is_not_there_is_named(base: Path, tmp_path: Path, pairs: 
     if torch.cuda.is_available():
         pytest.skip("needs a machine without GPU")
     with pytest.raises(BackendError, match=r"resources\.device is cuda, but torch finds no GPU"):
-        train(Job(str(base), "tiny", str(tmp_path), settings(), 3, "cuda"), pairs, silent)
+        train(Job(str(base), "tiny", CHATML, str(tmp_path), settings(), 3, "cuda"), pairs, silent)
 
 
 def test_margins_grow_and_the_start_is_log_two(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
@@ -173,6 +174,26 @@ def test_other_architectures_train_and_merge(
     assert trained.counters["update kept at the base precision"] == pytest.approx(1.0)
     after = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / "model")
     assert after.config.model_type == kind.lower()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_trained_on_four_bits_is_merged_into_the_weights_before_them(
+    tokenizer: Any, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs the extra `gpu`")
+    base = save_model("Llama", tokenizer, tmp_path / "base", hidden_size=128, intermediate_size=256)
+    output = tmp_path / "out"
+    output.mkdir()
+    job = Job(str(base), "tiny", CHATML, str(output), settings(four_bit=True), 3, "auto")
+    trained = train(job, pairs, silent)
+    validation = curve(trained, "loss", "validation")
+    assert min(validation[1:]) < validation[0]
+    before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, output / "model"))
+    weights = dict(after.named_parameters())
+    for name, weight in before.named_parameters():
+        change = (weights[name] - weight).detach().float()
+        adapted = ".layers." in name and weight.dim() == 2
+        assert torch.linalg.matrix_rank(change, rtol=1e-3) == LORA.rank if adapted else not change.any(), name
 
 
 @pytest.mark.parametrize(("rate", "stored"), [(1e-4, torch.float32), (1.0, torch.bfloat16)])
@@ -197,15 +218,20 @@ def test_the_precision_of_the_config_is_that_of_the_weights(
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "model").dtype == getattr(torch, dtype)
 
 
-def test_a_base_model_without_chat_template_learns_to_stop(
+def test_pairs_weigh_by_their_probability_and_those_without_one_are_counted(
     base: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:
-    plain = shutil.copytree(base, tmp_path / "plain")
-    (plain / "chat_template.jinja").unlink()
-    loaded = load_tokenizer(str(plain))
-    turns = [{"role": "user", "content": "do"}, {"role": "assistant", "content": "done"}]
-    assert loaded.apply_chat_template(turns, tokenize=False) == "dodone<|im_end|>"
-    assert loaded.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True) == "do"
+    pairs = [replace(pair, probability=-1.0 if index % 3 == 0 else 0.9) for index, pair in enumerate(pairs)]
+    changes: dict[str, Any] = {"epochs": 1.0, "evaluations": 1, "gradient_accumulation": 1}
+    plain = run(base, tmp_path / "plain", pairs, **changes)
+    equal = run(base, tmp_path / "equal", pairs, confidence_weighted=True, **changes)
+    assert curve(equal, "loss") == pytest.approx(curve(plain, "loss"), rel=1e-4)
+    assert equal.counters["pairs without probability"] == 2
+    assert "2 of 6 training pairs have no estimated probability and weigh 1." in equal.notes
+    sure = [replace(pair, probability=0.1 + 0.1 * index) for index, pair in enumerate(pairs)]
+    weighted = run(base, tmp_path / "weighted", sure, confidence_weighted=True, **changes)
+    assert weighted.counters["pairs without probability"] == 0
+    assert curve(weighted, "loss") != pytest.approx(curve(plain, "loss"), rel=1e-2)
 
 
 def test_pairs_that_cannot_be_trained_on_are_dropped_with_a_reason(
@@ -253,7 +279,7 @@ def test_a_broken_training_goes_on_and_ends_with_the_same_result(
 
     output = tmp_path / "broken"
     output.mkdir()
-    job = Job(str(base), "tiny", str(output), settings(), 3, "cpu")
+    job = Job(str(base), "tiny", CHATML, str(output), settings(), 3, "cpu")
     with pytest.raises(Killed):
         train(job, pairs, killing)
     checkpoints = sorted((output / "checkpoints").glob("checkpoint-*"))

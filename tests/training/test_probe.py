@@ -7,7 +7,7 @@ from tests.training.conftest import make_pair
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
-from codedpo.training.job import tokenize_with
+from codedpo.training.loading import tokenize_with
 from codedpo.training.probe import Probe
 
 

@@ -3,6 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from codedpo.context import StageContext
 from codedpo.core.config import Config, LoraConfig, ResourcesConfig, TrainingConfig
@@ -12,10 +14,12 @@ from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.services import Services
-from codedpo.training.stage import run
+from codedpo.training.stage import check, run
 
 
-def context_of(folder: Path, base: Path, pairs: list[Pair], **changes: Any) -> StageContext:
+def context_of(
+    folder: Path, base: Path, pairs: list[Pair], *, processes: int = 1, **changes: Any
+) -> StageContext:
     values: dict[str, Any] = {
         "model": str(base),
         "learning_rate": 1e-2,
@@ -29,7 +33,7 @@ def context_of(folder: Path, base: Path, pairs: list[Pair], **changes: Any) -> S
         name="test",
         seed=3,
         training=TrainingConfig(**values | changes),
-        resources=ResourcesConfig(device="cpu"),
+        resources=ResourcesConfig(device="cpu", training_processes=processes),
     )
     write_rows(folder / "pairs.parquet", Pair, pairs)
     stage = StageFolder(folder / "7-training").open({"stage": "training"})
@@ -58,6 +62,66 @@ def test_the_stage_leaves_curves_weights_and_counts(base: Path, tmp_path: Path, 
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {
         path.name for path in (folder.path / "model").iterdir()
     }
+
+
+def test_the_seed_of_training_is_the_runs_unless_it_has_its_own(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    weights = []
+    for number, seed in enumerate((None, 3, 5)):
+        context = context_of(tmp_path / str(number), base, pairs, seed=seed)
+        run(context)
+        weights.append((context.folder.path / "model" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+@pytest.mark.parametrize("changes", [{"confidence_weighted": True}, {"method": "sft"}, {"lora": None}])
+def test_two_processes_share_a_step_and_train_the_same(
+    changes: dict[str, Any],
+    base: Path,
+    tmp_path: Path,
+    pairs: list[Pair],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pairs = [dataclasses.replace(pair, probability=0.1 + index / 10) for index, pair in enumerate(pairs)]
+    curves, weights, batches = [], [], []
+    progress = Voice.progress
+    monkeypatch.setattr(
+        Voice,
+        "progress",
+        lambda self, text, total, done=0: batches.append((text, total)) or progress(self, text, total, done),
+    )
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        context = context_of(folder, base, pairs, processes=processes, dtype="float32", epochs=2.0, **changes)
+        run(context)
+        rows = read_rows(context.folder.parts_of(TrainingStep), TrainingStep)
+        curves.append({(row.step, row.split, row.name): row.value for row in rows})
+        weights.append(load_file(context.folder.path / "model" / "model.safetensors"))
+    one, two = (total for text, total in batches if text == "training: batches")
+    assert one == 2 * two > 0
+    assert curves[0].keys() == curves[1].keys()
+    for key, value in curves[0].items():
+        # Ties at the start, and means that several processes weigh by tokens, one by batches.
+        if key[2] not in {"rewards/accuracies", "mean_token_accuracy", "entropy"}:
+            assert curves[1][key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_processes_divide_the_batches_of_a_step(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    with pytest.raises(ValueError, match=r"training_processes is 3, which does not divide .*\(2\)"):
+        context_of(tmp_path, base, pairs, processes=3)
+    with pytest.raises(ValueError, match=r"training_processes is 2, but the method kto trains otherwise"):
+        context_of(tmp_path, base, pairs, processes=2, method="kto")
+
+
+def test_four_bit_weights_need_a_gpu(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    context = context_of(tmp_path, base, pairs, four_bit=True)
+    with pytest.raises(BackendError, match=r"training\.four_bit needs a GPU"):
+        check(context.services)
+    with pytest.raises(ValueError, match="four_bit is for adapters"):
+        TrainingConfig(four_bit=True, lora=None)
 
 
 def test_the_tracker_gets_the_curves_and_outlives_the_training(

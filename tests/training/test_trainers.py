@@ -64,13 +64,19 @@ def test_adapters_in_the_last_layers_leave_the_others_alone(
     model = AutoModelForCausalLM.from_pretrained(base)
     trained = [
         name
-        for name, weight in build_trainer(
-            "dpo", model, tokenizer, rows, options, config.lora
-        ).model.named_parameters()
+        for name, weight in build_trainer(config, model, tokenizer, rows, options).model.named_parameters()
         if weight.requires_grad
     ]
     assert len(trained) == 2 * 7
     assert all(".layers.2." in name for name in trained)
+
+
+@pytest.mark.parametrize("option", ["length_normalised", "confidence_weighted", "focus"])
+@pytest.mark.parametrize("method", ["kto", "sft"])
+def test_what_changes_dpo_is_refused_elsewhere(method: str, option: str) -> None:
+    value = {} if option == "focus" else True
+    with pytest.raises(ValueError, match=f"the method {method} has no use for {option}"):
+        TrainingConfig.model_validate({"method": method, option: value})
 
 
 def test_more_adapted_layers_than_layers_is_an_error() -> None:

@@ -34,6 +34,8 @@ class Problem:
     """Largest difference at which two floats count as equal."""
     modules: tuple[str, ...] = ()
     """Modules without which the problem cannot be judged; it then counts as not run, never as failed."""
+    needs: str = ""
+    """What no sandboxed program has and the problem cannot be judged without, in words: it always counts as not run."""
 
 
 @runtime_checkable
@@ -49,7 +51,7 @@ class Benchmark(Protocol):
     """Known problems, what a model is asked, and how an answer is judged."""
 
     modules: tuple[str, ...]
-    """Modules beyond the standard library that answers may import where they are installed."""
+    """Modules that answers may import where they are installed; ``pandas.*`` stands for a whole package."""
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all problems in published order.

@@ -15,6 +15,8 @@ from codedpo.core.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+VariantName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+"""A folder beside those of the stages."""
 
 
 class Section(BaseModel):
@@ -61,6 +63,9 @@ class ModelConfig(Section):
     """The environment variable that holds the endpoint's key."""
     path: str = ""
     """Recording (kind ``recorded``) or ``package.module:name`` (kind ``plugin``)."""
+    template: str = "auto"
+    """How messages become the text that weights read, in generation, training and evaluation alike: ``auto`` (the chat
+    template of the weights, ``plain`` where they have none), ``plain``, or a Jinja file. Endpoints apply their own."""
     options: dict[str, Any] = {}
     """Further keyword arguments of the kinds ``openai``, ``recorded`` and ``plugin``."""
 
@@ -152,7 +157,8 @@ class CandidatesConfig(Section):
 class LauncherConfig(Section):
     """A command in front of the interpreter that runs model-written code, to put it elsewhere."""
 
-    kind: Literal["none", "bubblewrap", "docker", "ssh"] = "none"
+    kind: Literal["none", "interpreter", "bubblewrap", "docker", "ssh"] = "none"
+    """``interpreter``: no command, only another ``python`` of this machine, with the packages installed for it."""
     python: str = ""
     """The interpreter on the other side; empty: the launcher's usual one."""
     image: str = "python:3.11-slim"
@@ -166,6 +172,8 @@ class LauncherConfig(Section):
     def _complete(self) -> "LauncherConfig":
         if self.kind == "ssh" and not self.host:
             raise ValueError("the launcher ssh needs host")
+        if self.kind == "interpreter" and not self.python:
+            raise ValueError("the launcher interpreter needs python, the path of an interpreter")
         return self
 
 
@@ -178,7 +186,8 @@ class SandboxConfig(Section):
     minimum_level: Annotated[int, Field(ge=0, le=3)] = 2
     """Refuse to run below this isolation level; 0 and 1 are weak and need to be asked for here."""
     modules: tuple[str, ...] = ()
-    """Modules beyond the standard library that programs may import, ``numpy``; name submodules too."""
+    """Modules beyond the standard library that programs may import, ``numpy``; name submodules too, or, with
+    ``pandas.*``, load a package whole: all of its submodules, and its data files into memory."""
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
     memory_mib: Positive = 512
     timeouts_per_solution: Positive = 2
@@ -244,6 +253,15 @@ class LoraConfig(Section):
     """Adapters in so many last layers only, the ones below have no backward pass; 0: in all."""
 
 
+class FocusConfig(Section):
+    """Weights of tokens in the preference loss (Focused-DPO, arXiv 2502.11475)."""
+
+    middle: Annotated[float, Field(ge=0)] = 2.0
+    """Of tokens between what chosen and rejected both begin with and what both end with."""
+    shared: Annotated[float, Field(ge=0)] = 1.0
+    """Of the tokens that both begin and end with; 0 cuts them out."""
+
+
 class TrainingConfig(Section):
     """Stage 7. Defaults are the paper's where it gives them."""
 
@@ -258,6 +276,12 @@ class TrainingConfig(Section):
     """Weight of the negative log-likelihood of the chosen side (DPO only)."""
     length_normalised: bool = False
     """Compare log-ratios per token instead of per answer, so that length itself is not rewarded (DPO only)."""
+    confidence_weighted: bool = False
+    """Weigh the loss of a pair by its probability, on average 1 (DPO only); needs a strategy that estimates it."""
+    focus: FocusConfig | None = None
+    """Weigh tokens by whether chosen and rejected differ there (DPO only); ``null``: all alike."""
+    seed: int | None = None
+    """Of adapter weights, data order and ``most_pairs``; ``null``: the run's. Another one needs no new data."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     warmup_share: Share = 0.1
     epochs: Annotated[float, Field(gt=0)] = 10.0
@@ -271,10 +295,24 @@ class TrainingConfig(Section):
     """How often along training validation loss is taken and a checkpoint kept; the best one is the result."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """``auto``: bfloat16 where the processor multiplies it (GPU, AVX512-BF16, AMX), else float32."""
+    four_bit: bool = False
+    """Hold the frozen weights under adapters in 4 bits (bitsandbytes, NF4): a quarter of the memory; needs a GPU."""
     activation_checkpointing: bool = False
     """Compute activations twice to hold fewer of them: less memory, about a third more work."""
+    gguf: bool = False
+    """Also leave the merged weights as ``model.gguf`` (Q8_0), which llama.cpp reads."""
     tracker: str = "none"
     """Where the trainer logs beside the tables: ``tensorboard`` (in the stage's folder), ``trackio``, ``wandb``, ..."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "TrainingConfig":
+        changes_dpo = ("length_normalised", "confidence_weighted", "focus")
+        unused = [name for name in changes_dpo if getattr(self, name)]
+        if unused and self.method != "dpo":
+            raise ValueError(f"the method {self.method} has no use for {' and '.join(unused)}")
+        if self.four_bit and self.lora is None:
+            raise ValueError("four_bit is for adapters, but lora is null")
+        return self
 
 
 class EvaluationConfig(Section):
@@ -317,6 +355,8 @@ class ResourcesConfig(Section):
     twice as many, since those that have ended keep their place until the last one of their request ends."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where transformers and training run."""
+    training_processes: Positive = 1
+    """Processes of this machine, one a GPU, that share the ``training.gradient_accumulation`` batches of a step."""
 
 
 class Config(Section):
@@ -328,6 +368,9 @@ class Config(Section):
     runs_folder: str = "runs"
     base_run: str = ""
     """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
+    variants: dict[VariantName, dict[str, Any]] = {}
+    """An ablation: what differs in each variant of this config. They run after it, on what it made, in folders below
+    its own, and its report compares them."""
     data_only: bool = False
     """Leave training and evaluation out: pairs, and the report on how they were made."""
     shard_size: Positive = 256
@@ -344,6 +387,21 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Config":
+        processes, batches = self.resources.training_processes, self.training.gradient_accumulation
+        if batches % processes:
+            raise ValueError(
+                f"resources.training_processes is {processes}, which does not divide "
+                f"training.gradient_accumulation ({batches})"
+            )
+        if processes > 1 and self.training.method == "kto":  # its KL term is a mean over all processes
+            raise ValueError(
+                f"resources.training_processes is {processes}, but the method kto trains otherwise in several; "
+                "set it to 1"
+            )
+        return self
 
     @property
     def run_folder(self) -> Path:
@@ -484,6 +542,26 @@ def config_of(
             f"{place}: a value is not a number, text, list or section ({error}); quote it."
         ) from error
     try:
-        return Config.model_validate_json(plain)
+        config = Config.model_validate_json(plain)
     except ValidationError as error:
         raise ConfigError(_sentence(error, place)) from error
+    variants_of(config)
+    return config
+
+
+def variants_of(config: Config) -> dict[str, Config]:
+    """Return the whole config of every variant: in the folder ``NAME/VARIANT``, on what ``NAME`` made.
+
+    Raises:
+        ConfigError: a variant has a key or value that is not allowed, or a place of its own.
+    """
+    found = {}
+    for name, changes in config.variants.items():
+        place = f"the variant {name}"
+        own = sorted({"name", "runs_folder", "base_run", "variants"} & changes.keys())
+        if own:
+            raise ConfigError(f"{place} gives {', '.join(own)}, which follows from the config; take it out.")
+        given = changes | {"name": f"{config.name}/{name}", "base_run": str(config.run_folder)}
+        values = _merged(config.model_dump(mode="json", exclude={"variants"}), given)
+        found[name] = config_of(values, place=place)
+    return found

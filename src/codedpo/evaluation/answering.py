@@ -10,7 +10,7 @@ from codedpo.core.config import Config
 from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Sample
-from codedpo.evaluation.scoring import Verdict, answer_of, failing_canonical, judge_and_time
+from codedpo.evaluation.scoring import Verdict, answer_of, failing_canonical, judge_and_time, lacking
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.parse import Extraction
 from codedpo.sandbox.base import Sandbox
@@ -106,12 +106,16 @@ def judged_replies(
             (item.problem, [code for answer in found for code in (answer.solution, answer.plain) if code])
             for item, found in zip(own, answers, strict=True)
         ]
-        verdicts = judge_and_time(sandbox_for(benchmarks[name].modules), benchmarks[name], work)
+        sandbox = sandbox_for(benchmarks[name].modules)
+        verdicts = judge_and_time(sandbox, benchmarks[name], work)
         requests = requests_of(own, benchmarks, config)
         for item, request, found, known in zip(own, requests, answers, verdicts, strict=True):
             prompt = json.dumps([asdict(message) for message in request.messages], ensure_ascii=False)
+            lack = lacking(sandbox, item.problem)
             for reply, answer in zip(replies[item.key], found, strict=True):
                 missing = Verdict(Outcome.NOT_LOADED.value, answer.extraction.value)
+                if lack:
+                    missing = Verdict(Outcome.NOT_RUN.value, lack)
                 verdict = known[answer.solution] if answer.extraction is Extraction.FOUND else missing
                 yield Sample(
                     sample_id=f"{item.model}/{item.key}/{reply.position}",

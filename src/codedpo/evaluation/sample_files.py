@@ -72,11 +72,14 @@ def _read_lines(path: Path) -> dict[str, list[str]]:
     programs: dict[str, list[str]] = defaultdict(list)
     for number, row in _lines(path):
         code = row.get("solution", row.get("completion"))
-        if not isinstance(code, str) or not isinstance(row.get("task_id"), str):
+        task_id = row.get("task_id")
+        if type(task_id) is int:  # DS-1000's ids are numbers.
+            task_id = str(task_id)
+        if not isinstance(code, str) or not isinstance(task_id, str):
             raise DataError(
                 f"{path}, line {number}, is no sample: it needs the texts task_id and solution (or completion)."
             )
-        programs[row["task_id"]].append(code)
+        programs[task_id].append(code)
     return dict(programs)
 
 

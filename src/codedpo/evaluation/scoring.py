@@ -71,12 +71,11 @@ def judge(
     """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
 
     Where a problem has base and further inputs, only programs that pass the base inputs run on the others: a wrong
-    program can take minutes over a thousand inputs. Where the sandbox lacks a module that a problem needs, its programs
-    are not run and their verdict says so.
+    program can take minutes over a thousand inputs. Where the sandbox lacks what a problem needs, its programs are
+    not run and their verdict says so.
     """
-    absent = set(sandbox.probe().missing_modules)
-    distinct = [(problem, list(dict.fromkeys(codes)), _lacking(problem, absent)) for problem, codes in work]
-    ready = [(problem, codes) for problem, codes, lacking in distinct if codes and not lacking]
+    distinct = [(problem, list(dict.fromkeys(codes)), lacking(sandbox, problem)) for problem, codes in work]
+    ready = [(problem, codes) for problem, codes, lack in distinct if codes and not lack]
     heads = _cells(sandbox, (_part(benchmark, problem, codes, further=False) for problem, codes in ready))
     cells = [dict(zip(codes, rows, strict=True)) for (_, codes), rows in zip(ready, heads, strict=True)]
     further = [
@@ -90,16 +89,16 @@ def judge(
     )
     tails = _cells(sandbox, jobs)
     judged = iter(zip(further, cells, strict=True))
-    for _, codes, lacking in distinct:
-        if lacking or not codes:
-            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lacking))
+    for _, codes, lack in distinct:
+        if lack or not codes:
+            yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lack))
             continue
         (problem, passing), known = next(judged)
         if passing and _has_further(problem):
             for code, row in zip(passing, next(tails), strict=True):
                 known[code] = (*known[code], *row)
         yield {code: verdict_of(known[code]) for code in codes}
-    # A stream that is left before its end closes the sandbox, and what its processes used is not counted any more.
+    # A stream that is left before its end takes the sandbox's processes along, and what they say of their CPU time.
     for _ in tails:
         raise AssertionError("the sandbox gave more results than there were jobs")
 
@@ -136,9 +135,11 @@ def judge_and_time(
         yield {code: replace(verdict, efficiency=found.get(code, 0.0)) for code, verdict in known.items()}
 
 
-def _lacking(problem: Problem, absent: set[str]) -> str:
-    """Say which modules a problem needs and the sandbox lacks; empty where it has them all."""
-    names = [name for name in problem.modules if name in absent]
+def lacking(sandbox: Sandbox, problem: Problem) -> str:
+    """Say what a problem needs and the sandbox lacks; empty where it has all."""
+    if problem.needs:
+        return f"needs {problem.needs}"
+    names = [name for name in problem.modules if name in sandbox.probe().missing_modules]
     return f"lacks {', '.join(names)}" if names else ""
 
 

@@ -16,8 +16,20 @@ from codedpo.evaluation.efficiency import figures_of, measure, races
 from codedpo.evaluation.scoring import AFTER, BEFORE, metrics_of
 from codedpo.llm.base import Reply
 from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.weights import check_engine
 from codedpo.sandbox.base import IMPORT_REFUSED
-from codedpo.services import GENERATORS
+from codedpo.services import GENERATORS, Services
+
+
+def check(services: Services) -> None:
+    """See, before any work, that the engine can run the weights: training keeps architecture and tokenizer.
+
+    Raises:
+        BackendError: a package is missing.
+        DataError: the local engine cannot read them; the sentence names the one that can.
+    """
+    if services.config.evaluation.engine == "local":
+        check_engine(services.weights)
 
 
 def run(context: StageContext) -> None:
@@ -84,7 +96,7 @@ def _engine(context: StageContext, model: str) -> CachedGenerator:
     name = context.services.weights.name
     if model == AFTER:
         name = str(context.stage_folders["training"] / "model")
-    section = ModelConfig(kind=kind, name=name)
+    section = ModelConfig(kind=kind, name=name, template=context.config.model.template)
     generator = load(GENERATORS, kind, what="generator").from_config(section, context.config.resources)
     return context.services.cached(generator)
 

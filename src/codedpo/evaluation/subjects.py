@@ -50,7 +50,8 @@ def generator_of(subject: Subject, config: Config) -> Generator:
         url, _, name = subject.name.partition("#")
         section = config.model.model_copy(update={"kind": "openai", "name": name, "url": url})
     else:
-        section = ModelConfig(kind=config.evaluation.engine, name=subject.name)
+        template = config.model.template
+        section = ModelConfig(kind=config.evaluation.engine, name=subject.name, template=template)
     kind = load(GENERATORS, section.kind, what="generator")
     generator: Generator = kind.from_config(section, config.resources)
     return generator

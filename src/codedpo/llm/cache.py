@@ -82,9 +82,20 @@ class CachedGenerator:
     once. A kill loses at most the replies of the last second.
     """
 
-    def __init__(self, inner: Generator, path: Path) -> None:
+    def __init__(self, inner: Generator, path: Path, bases: Iterable[Path] = ()) -> None:
+        """Open or create the cache.
+
+        Args:
+            inner: The model.
+            path: The file.
+            bases: Caches of other runs, as far as there are any: looked into, never written.
+
+        Raises:
+            DataError: a file is not such a cache.
+        """
         self.inner = inner
         self.path = Path(path)
+        self._bases = [_connect(base) for base in bases if base.exists()]
         self._counters: Counter[str] = Counter()
         self._connection = _connect(self.path)
         self._pending: list[tuple[str, Reply]] = []
@@ -139,7 +150,11 @@ class CachedGenerator:
 
     def _lookup(self, key: str) -> dict[int, Reply]:
         query = f"SELECT {_COLUMNS} FROM replies WHERE model = ? AND key = ? AND finish_reason != 'refused'"
-        return {row[0]: Reply("", *row) for row in self._connection.execute(query, (self.identity, key))}
+        return {
+            row[0]: Reply("", *row)
+            for connection in (*self._bases, self._connection)
+            for row in connection.execute(query, (self.identity, key))
+        }
 
     def _keep(self, key: str, reply: Reply) -> None:
         self._pending.append((key, reply))
@@ -178,7 +193,8 @@ class CachedGenerator:
     def close(self) -> None:
         """Close the inner generator and the file."""
         self.inner.close()
-        self._connection.close()
+        for connection in (self._connection, *self._bases):
+            connection.close()
 
 
 def _described(request: Request) -> dict[str, object]:

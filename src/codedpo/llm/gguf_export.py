@@ -38,6 +38,20 @@ def export_folder(folder: Path, target: Path) -> None:
     _write(writer, list(_folder_tensors(folder, config, architecture)))
 
 
+def check_folder(folder: Path) -> None:
+    """Make sure that a Hugging Face folder can be exported, without reading its weights.
+
+    Raises:
+        BackendError: the package ``gguf`` is missing.
+        DataError: the architecture, the tokenizer or a tensor cannot be written as GGUF.
+    """
+    gguf = _package()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    architecture = architecture_of(config)
+    add_metadata(gguf.GGUFWriter(None, architecture.name), folder, config)
+    list(_folder_tensors(folder, config, architecture))
+
+
 def requantise(source: Path, target: Path) -> None:
     """Write a GGUF file again with every matrix as Q8_0, its metadata unchanged.
 

@@ -38,6 +38,7 @@ class OpenVinoGenerator:
         self,
         model: ResolvedModel,
         *,
+        template: str = "auto",
         cache_gb: int = 4,
         max_sequences: int = 128,
         max_batched_tokens: int = 512,
@@ -47,13 +48,14 @@ class OpenVinoGenerator:
 
         Args:
             model: The weights, rewritten for the engine on first use.
+            template: As ``template_of`` takes it.
             cache_gb: Memory of the key-value cache, GB. When it is full, sequences wait or are computed anew.
             max_sequences: Sequences that run at once; up to ``IN_FLIGHT`` times as many are handed to the engine.
             max_batched_tokens: Prompt and answer tokens of one step: bounds the memory of a step.
             properties: Further properties of the OpenVINO CPU plug-in.
         """
         self.model = model
-        self.template = template_of(model)
+        self.template = template_of(model, template)
         self._cache_gb = cache_gb
         self._max_sequences = max_sequences
         self._max_batched_tokens = max(max_batched_tokens, max_sequences)
@@ -67,7 +69,10 @@ class OpenVinoGenerator:
     def from_config(cls, model: ModelConfig, resources: ResourcesConfig) -> "OpenVinoGenerator":
         """Build what the config names."""
         return cls(
-            resolve(model.name), cache_gb=resources.engine_cache_gb, max_sequences=resources.max_sequences
+            resolve(model.name),
+            template=model.template,
+            cache_gb=resources.engine_cache_gb,
+            max_sequences=resources.max_sequences,
         )
 
     @property
@@ -89,7 +94,7 @@ class OpenVinoGenerator:
         self._load()
         waiting = iter(requests)
         jobs: list[_Job] = []
-        more = True
+        more = is_first = True
         try:
             while more or jobs:
                 while more and sum(job.request.count for job in jobs) < IN_FLIGHT * self._max_sequences:
@@ -100,6 +105,9 @@ class OpenVinoGenerator:
                     started = self._start(request)
                     if isinstance(started, _Job):
                         jobs.append(started)
+                        if is_first:
+                            self._take_in(started)
+                            is_first = False
                     else:
                         yield from started
                 if jobs:
@@ -189,8 +197,15 @@ class OpenVinoGenerator:
             settings.rng_seed = int(digest_of({"key": request.key, "first": request.first}), 16) >> 1
         return settings
 
+    def _take_in(self, job: _Job) -> None:
+        """Compute a prompt before others join: only what is computed can be shared with those that begin alike."""
+        for _ in range(0, job.prompt_tokens, self._max_batched_tokens):
+            self._step()
+
     def _step(self) -> None:
         """Compute one more token of every running sequence."""
+        if not self._pipeline.has_non_finished_requests():
+            return
         try:
             self._pipeline.step()
         except RuntimeError as error:

@@ -24,19 +24,26 @@ class TransformersGenerator:
     """A ``Generator`` that runs the very weights that are trained, in batches of like length."""
 
     def __init__(
-        self, model: ResolvedModel, *, batch_size: int = 48, device: str = "auto", dtype: str = "auto"
+        self,
+        model: ResolvedModel,
+        *,
+        template: str = "auto",
+        batch_size: int = 48,
+        device: str = "auto",
+        dtype: str = "auto",
     ) -> None:
         """Describe the model; it is loaded on the first ``generate``.
 
         Args:
             model: The weights; a GGUF file is de-quantised once.
+            template: As ``template_of`` takes it.
             batch_size: Sequences that run at once.
             device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
             dtype: ``auto`` (as stored on a GPU; on a CPU 32-bit unless it multiplies bfloat16 itself), or a
                 name in torch, ``float32``.
         """
         self.model = model
-        self.template = template_of(model)
+        self.template = template_of(model, template)
         self._batch_size = batch_size
         self._device = device
         self._dtype = dtype
@@ -47,7 +54,12 @@ class TransformersGenerator:
     @classmethod
     def from_config(cls, model: ModelConfig, resources: ResourcesConfig) -> "TransformersGenerator":
         """Build what the config names."""
-        return cls(resolve(model.name), batch_size=resources.max_sequences, device=resources.device)
+        return cls(
+            resolve(model.name),
+            template=model.template,
+            batch_size=resources.max_sequences,
+            device=resources.device,
+        )
 
     @property
     def origin(self) -> str:

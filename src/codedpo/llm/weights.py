@@ -8,6 +8,7 @@ the other once and kept in the cache, under the digest of what it was made from:
     <cache>/engine/<digest>-<format>.gguf     GGUF files that the local engine reads
 """
 
+import json
 import os
 import shutil
 import urllib.error
@@ -18,6 +19,7 @@ from pathlib import Path
 from codedpo.core.cache import cache_folder, lock
 from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.fingerprint import digest_of, file_sha256
+from codedpo.llm.gguf_header import read_header
 from codedpo.llm.pinned import PINNED, pinned_gguf
 
 EMBEDDED_DEFAULT = "qwen2.5-coder-0.5b-instruct"
@@ -43,8 +45,9 @@ def resolve(name: str) -> ResolvedModel:
     """Find or fetch the files of a model.
 
     Args:
-        name: An embedded name (a key of ``pinned.PINNED``), a Hugging Face id (``organisation/name``), a
-            Hugging Face folder, or a ``.gguf`` file. An existing path wins over an id of the same form.
+        name: An embedded name (a key of ``pinned.PINNED``), a Hugging Face id (``organisation/name``, with
+            ``@revision`` where it is not the main one), a Hugging Face folder, or a ``.gguf`` file. An existing path
+            wins over an id of the same form.
 
     Raises:
         ConfigError: the name is none of these.
@@ -60,8 +63,9 @@ def resolve(name: str) -> ResolvedModel:
         if not path.is_file():
             raise DataError(f"the model file {path} does not exist: give the path of a GGUF file")
         return ResolvedModel(name, f"the file {path}", file_sha256(path), gguf=path)
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return from_folder(_snapshot(name), name, f"{name} of the Hugging Face hub")
+    hub_id, _, revision = name.partition("@")
+    if hub_id.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return from_folder(_snapshot(hub_id, revision), name, f"{name} of the Hugging Face hub")
     raise ConfigError(
         f"the model {name!r} is unknown: give {', '.join(PINNED)}, a Hugging Face id (organisation/name), "
         "a folder with config.json and safetensors, or a .gguf file"
@@ -106,6 +110,40 @@ def hf_folder(model: ResolvedModel) -> Path:
     return target
 
 
+def check_export(model: ResolvedModel) -> None:
+    """Make sure, without reading its weights, that a model can be written as GGUF.
+
+    Raises:
+        BackendError: the package ``gguf`` is missing.
+        DataError: its architecture or tokenizer cannot.
+    """
+    from codedpo.llm.gguf_export import check_folder
+    from codedpo.llm.gguf_metadata import check_written
+
+    if model.folder:
+        check_folder(model.folder)
+    else:
+        assert model.gguf
+        check_written(read_header(model.gguf)["general.architecture"])
+
+
+def check_engine(model: ResolvedModel) -> None:
+    """Make sure, without writing anything, that the local engine can read a model.
+
+    Raises:
+        BackendError: the package ``gguf`` is missing.
+        DataError: it cannot read the architecture or the tokenizer.
+    """
+    from codedpo.llm.gguf_metadata import check_engine_reads, check_engine_reads_config
+
+    if model.folder:
+        check_engine_reads_config(json.loads((model.folder / "config.json").read_text(encoding="utf-8")))
+        check_export(model)
+    else:
+        assert model.gguf
+        check_engine_reads(read_header(model.gguf)["general.architecture"])
+
+
 def engine_gguf(model: ResolvedModel) -> Path:
     """Return the model as a GGUF file that the local engine reads, made the first time.
 
@@ -114,12 +152,14 @@ def engine_gguf(model: ResolvedModel) -> Path:
 
     Raises:
         BackendError: the package ``gguf`` is missing.
-        DataError: the weights cannot be read, or their architecture is not one that is exported.
+        DataError: the weights cannot be read, or their architecture is not one that the engine reads.
     """
     target = cache_folder() / "engine" / f"{model.digest[:16]}-{ENGINE_FORMAT}.gguf"
     with lock(f"engine-{model.digest[:16]}"):
         if not target.exists():
             from codedpo.llm.gguf_export import export_folder, requantise
+
+            check_engine(model)
 
             target.parent.mkdir(exist_ok=True)
             partial = target.with_suffix(".partial")
@@ -167,7 +207,7 @@ def _hub_obstacle(hub_id: str) -> str:
         return f"the Hugging Face hub cannot be reached ({reason})"
 
 
-def _snapshot(hub_id: str) -> Path:
+def _snapshot(hub_id: str, revision: str = "") -> Path:
     """Download a model of the hub (or find it in the hub's own cache) and return its folder."""
     try:
         from huggingface_hub import snapshot_download
@@ -176,7 +216,7 @@ def _snapshot(hub_id: str) -> Path:
             f"the model {hub_id} needs the package huggingface_hub: pip install 'codedpo[train]'"
         ) from error
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(FOLDER_FILES)))
+        return Path(snapshot_download(hub_id, revision=revision or None, allow_patterns=list(FOLDER_FILES)))
     except Exception as error:  # the hub's client raises its own, requests' and httpx's families
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackendError(

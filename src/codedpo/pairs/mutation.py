@@ -5,7 +5,8 @@ tell slow ones from fast ones.
 """
 
 import ast
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 LONGEST_CALL = 200_000
@@ -61,33 +62,35 @@ def grown(call: str, mutation: str, factor: int) -> str | None:
     """
     if mutation != "multiplied" and len(call) * factor > LONGEST_CALL:
         return None
-    tree = ast.parse(call, mode="eval")
-    result = ast.unparse(_Growing(MUTATIONS[mutation], factor).visit(tree))
-    return (
-        result
-        if result != ast.unparse(ast.parse(call, mode="eval")) and len(result) <= LONGEST_CALL
-        else None
-    )
-
-
-class _Growing(ast.NodeTransformer):
-    def __init__(self, mutation: Callable[[Any, int], Any], factor: int) -> None:
-        self._mutation = mutation
-        self._factor = factor
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        self.generic_visit(node)
-        node.args = [self._argument(argument) for argument in node.args]
-        for keyword in node.keywords:
-            keyword.value = self._argument(keyword.value)
-        return node
-
-    def _argument(self, node: ast.expr) -> ast.expr:
+    text = call.encode()
+    starts = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
+    # The grown text is spliced in, since parsing and writing it again would take longer than running it.
+    pieces, end = [], 0
+    for node in sorted(_literal_arguments(call), key=lambda node: (node.lineno, node.col_offset)):
+        value = ast.literal_eval(node)
         try:
-            text = repr(self._mutation(ast.literal_eval(node), self._factor))
-        except (ValueError, TypeError):  # not a literal, or one that cannot be hashed, shifted or written
-            return node
-        return ast.parse(text, mode="eval").body
+            larger = repr(MUTATIONS[mutation](value, factor))
+        except (ValueError, TypeError):  # cannot be hashed, shifted or written
+            continue
+        if larger != repr(value):
+            assert node.end_lineno
+            assert node.end_col_offset
+            pieces += [text[end : starts[node.lineno - 1] + node.col_offset], larger.encode()]
+            end = starts[node.end_lineno - 1] + node.end_col_offset
+    result = b"".join([*pieces, text[end:]]).decode()
+    return result if pieces and len(result) <= LONGEST_CALL else None
+
+
+def _literal_arguments(call: str) -> Iterator[ast.expr]:
+    """Yield the arguments of all calls in an expression that are literals; no two of them overlap."""
+    for node in ast.walk(ast.parse(call, mode="eval")):
+        if isinstance(node, ast.Call):
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                try:
+                    ast.literal_eval(argument)
+                except (ValueError, TypeError):
+                    continue
+                yield argument
 
 
 def _numbers(values: list[Any]) -> list[int | float]:

@@ -17,6 +17,7 @@ from codedpo.report import curves, figures, results, tables
 from codedpo.report.figures import Series, number
 from codedpo.report.run_folder import RunFolder
 from codedpo.report.summary import duration
+from codedpo.report.variants import variant_rows
 
 MOST_POINTS = 200
 """Points of one line; longer series are thinned evenly, and the page says so."""
@@ -73,6 +74,7 @@ def render(content: Content) -> str:
         "whole": "{:,.0f}".format,
     }
     funnel = tables.funnel(content.run.stages)
+    variants = variant_rows(content.run)
     return environment.get_template("page.html.j2").render(
         run=content.run,
         config=content.run.config,
@@ -96,6 +98,8 @@ def render(content: Content) -> str:
         speed_rows=results.speed_rows(content.metrics, content.speeds),
         outcomes=results.outcome_counts(content.samples),
         changed=results.changed_problems(content.samples),
+        variants=variants,
+        variant_benchmarks=list(dict.fromkeys(name for row in variants for name in row["results"])),
         browse=content.browse,
         data=embedded(content.browse),
         style=Markup(_template("style.css")),

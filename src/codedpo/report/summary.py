@@ -8,10 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from codedpo.core.errors import ConfigError
-from codedpo.core.records import Metric
-from codedpo.core.tables import read_rows
 from codedpo.report.results import MAIN_METRIC, verdict_of
-from codedpo.report.run_folder import RunFolder, StageState, read_run
+from codedpo.report.run_folder import StageState, read_run
+from codedpo.report.variants import metrics_of, variant_rows
 
 
 def stage_of(run: Path, name: str) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def summary_of(run: Path) -> dict[str, Any]:
         ConfigError: there is no such run.
     """
     folder = read_run(run)
-    metrics = _metrics(folder)
+    metrics = metrics_of(folder)
     page = run / "9-report" / "index.html"
     return {
         "run": folder.config["name"],
@@ -47,13 +46,9 @@ def summary_of(run: Path) -> dict[str, Any]:
             for row in metrics
         ],
         "verdict": verdict_of(metrics),
+        "variants": variant_rows(folder),
         "report": str(page) if page.exists() else "",
     }
-
-
-def _metrics(folder: RunFolder) -> list[Metric]:
-    state = folder.stage("evaluation")
-    return read_rows(state.folder.parts_of(Metric), Metric) if state is not None and state.summary else []
 
 
 def _plain(state: StageState) -> dict[str, Any]:
@@ -99,6 +94,8 @@ def print_summary(run: Path) -> None:
         console.print(_results_table(summary["results"]))
     if summary["verdict"]:
         console.print(Text(summary["verdict"], style="bold"))
+    if summary["variants"]:
+        console.print(_variants_table(summary["variants"]))
     if summary["report"]:
         console.print(f"report: {summary['report']}", soft_wrap=True, markup=False)
 
@@ -114,6 +111,29 @@ def _results_table(results: list[dict[str, Any]]) -> Table:
             bounds = f"{100 * row['low']:{sign}.1f} to {100 * row['high']:{sign}.1f}"
             table.add_row(row["benchmark"], row["model"], share, bounds, f"{row['count']:,}")
     return table
+
+
+def _variants_table(rows: list[dict[str, Any]]) -> Table:
+    """Put a run and its variants side by side: pass@1 after training and its difference, in per cent."""
+    benchmarks = dict.fromkeys(name for row in rows for name in row["results"])
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("variant", style="bold")
+    table.add_column("what differs")
+    for name in ("pairs", "steps", *benchmarks):
+        table.add_column(name, justify="right")
+    for row in rows:
+        counts = ("-" if row[key] is None else f"{row[key]:,}" for key in ("pairs", "steps"))
+        results = (_result(row["results"].get(name, {})) for name in benchmarks)
+        table.add_row(row["name"], Text("\n".join(row["changes"])), *counts, *results)
+    return table
+
+
+def _result(found: dict[str, dict[str, float]]) -> str:
+    if not {"after", "difference"} <= found.keys():
+        return "-"
+    change = {key: 100 * value for key, value in found["difference"].items()}
+    after = 100 * found["after"]["value"]
+    return f"{after:.1f} ({change['value']:+.1f}, {change['low']:+.1f} to {change['high']:+.1f})"
 
 
 def print_stage(run: Path, name: str) -> None:

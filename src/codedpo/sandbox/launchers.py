@@ -24,6 +24,7 @@ ZYGOTE_MODULES = (
     "forker",
     "jobs",
     "stopwatch",
+    "preload",
     "zygote",
 )
 """What the zygote consists of, each after what it imports."""
@@ -62,6 +63,11 @@ class Launcher:
         return [*self.prefix, shlex.join(command)] if self.joined else [*self.prefix, *command]
 
 
+def interpreter(python: str) -> Launcher:
+    """Start another interpreter of this machine, a virtual environment's, with the packages installed there."""
+    return Launcher("interpreter", ("env", "-i"), python)
+
+
 def bubblewrap(
     program: str = "bwrap", python: str = "/usr/bin/python3", options: Sequence[str] = ()
 ) -> Launcher:
@@ -70,6 +76,7 @@ def bubblewrap(
         program,
         "--unshare-all",
         "--die-with-parent",
+        "--clearenv",
         "--ro-bind",
         "/",
         "/",
@@ -107,6 +114,8 @@ def ssh(host: str, python: str = "python3", options: Sequence[str] = ()) -> Laun
 def from_config(section: "LauncherConfig") -> Launcher | None:
     """Return the launcher that ``sandbox.launcher:`` of a config names, None where there is none."""
     options = section.options
+    if section.kind == "interpreter":
+        return interpreter(section.python)
     if section.kind == "bubblewrap":
         return bubblewrap(python=section.python or "/usr/bin/python3", options=options)
     if section.kind == "docker":

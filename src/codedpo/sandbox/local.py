@@ -51,8 +51,8 @@ class LocalSandbox:
         workers: number of jobs that run at once; default: the number of usable processors.
         minimum_level: the weakest isolation that is accepted (see ``Isolation.level``).
         allow_weak: accept any level; the level that was reached stands in every result.
-        preload: modules that solutions may import; one that this interpreter lacks is left out and named in
-            ``Isolation.problems``.
+        preload: modules that solutions may import, and packages that are loaded whole (``pandas.*``, see
+            ``sandbox.preload``); one that this interpreter lacks is left out and named in ``Isolation.problems``.
         grouped: whether tame solutions of a job may share a child (``sandbox.tame``).
         fork_per_test: audit mode, a fresh child for every test: verdicts cannot depend on their order.
         launcher: where the zygote runs, if not directly on this machine (``sandbox.launchers``).
@@ -83,6 +83,7 @@ class LocalSandbox:
         self._layers = list(layers)
         self._isolation: Isolation | None = None
         self._version = ""
+        self._libraries: list[str] = []
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         self._started: set[Worker] = set()
@@ -111,13 +112,17 @@ class LocalSandbox:
 
     @property
     def identity(self) -> str:
-        """Names the backend, the interpreter, the preloaded modules and the way children are shared."""
+        """Names the backend, the interpreter, the preloaded modules and versions, and the way children are shared."""
         shared = "test" if self._fork_per_test else "group" if self._grouped else "solution"
         place, version = "local", sys.version
+        if self._launcher or any(
+            name.partition(".")[0] not in sys.stdlib_module_names for name in self._preload
+        ):
+            self.probe()  # Only the zygote knows its interpreter and the versions of libraries.
         if self._launcher:
-            self.probe()  # Only the other side knows its interpreter.
             place, version = f"{self._launcher.name} ({self._launcher.python})", self._version
-        return f"{place} python {version.split()[0]} child per {shared} preload {' '.join(sorted(self._preload))}"
+        loaded = " ".join([*sorted(self._preload), *self._libraries])
+        return f"{place} python {version.split()[0]} child per {shared} preload {loaded}"
 
     def probe(self) -> Isolation:
         """Start a worker if none runs, and return what its attempts at breaking out found."""
@@ -293,7 +298,7 @@ class LocalSandbox:
             self._isolation = Isolation(
                 level, tuple(ready["layers"]), problems + absent, tuple(ready["missing"])
             )
-            self._version = ready["version"]
+            self._version, self._libraries = ready["version"], ready["libraries"]
             self._started.add(worker)
         return worker
 

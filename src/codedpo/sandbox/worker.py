@@ -25,9 +25,14 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "NUMEXPR_MAX_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "MPLBACKEND": "agg",
 }
 """Fixed, so that runs repeat themselves. One malloc arena, or every thread would reserve 64 MiB of the limit. No
-threads of preloaded modules: a process that has some can enter no user namespace, and a child has them no more."""
+threads of preloaded modules (BLAS, numexpr, the allocator of Arrow): a process that has some can enter no user
+namespace, and a child has them no more. Pictures without a window."""
 
 
 def _interpreter(module: str) -> list[str]:
@@ -98,7 +103,9 @@ def start(layers: Sequence[str], preload: Sequence[str], launcher: launchers.Lau
                     "zygote": {
                         "layers": list(layers),
                         "preload": list(preload),
-                        "paths": [path for path in sys.path if path.endswith("-packages")],
+                        "paths": None
+                        if launcher
+                        else [path for path in sys.path if path.endswith("-packages")],
                         "canary": str(canary),
                         "port": listener.getsockname()[1],
                     },

@@ -5,7 +5,6 @@ results to descriptor 4 (``wire``). A child that misbehaves costs a child; the z
 """
 
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from codedpo.sandbox import isolation, jobs, seccomp, stopwatch, wire
+from codedpo.sandbox import isolation, jobs, preload, seccomp, stopwatch, wire
 from codedpo.sandbox.forker import Forker
 
 
@@ -153,17 +152,23 @@ def main() -> None:
     channel = wire.take_standard_channel()
     options = channel.receive()
     warnings.simplefilter("ignore")
-    sys.path.extend(options["paths"])
-    missing = []
-    for name in options["preload"]:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            missing.append(name)
+    if options["paths"] is None:
+        preload.find_own_packages()
+    else:
+        sys.path.extend(options["paths"])
+    missing, versions = preload.load(options["preload"])
     forker, layers, problems = Zygote(options).isolate()
     prepare_image()
     os.dup2(0, 2)
-    channel.send({"layers": layers, "problems": problems, "missing": missing, "version": sys.version})
+    channel.send(
+        {
+            "layers": layers,
+            "problems": problems,
+            "missing": missing,
+            "version": sys.version,
+            "libraries": versions,
+        }
+    )
     while True:
         request = channel.receive()
         if request is None:

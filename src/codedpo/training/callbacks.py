@@ -13,13 +13,16 @@ WHOLE = "whole"
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint and delete those that a kill left torn."""
-    checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
-    for path in checkpoints:
+    """Return the newest whole checkpoint."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+
+
+def delete_torn(folder: Path) -> None:
+    """Delete the checkpoints that a kill left torn."""
+    for path in folder.glob("checkpoint-*"):
         if not (path / WHOLE).exists():
             shutil.rmtree(path)
-    whole = [path for path in checkpoints if path.exists()]
-    return whole[-1] if whole else None
 
 
 def scheduled(schedule: Schedule, advance: Advance, *, validate: bool) -> Any:
@@ -38,7 +41,8 @@ def scheduled(schedule: Schedule, advance: Advance, *, validate: bool) -> Any:
             return control
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+            if state.is_world_process_zero:
+                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
             return control
 
     return Scheduled()

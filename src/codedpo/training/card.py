@@ -10,13 +10,14 @@ from codedpo.core.records import TrainingStep
 
 def model_card(base: str, config: TrainingConfig, steps: Sequence[TrainingStep], pairs: int) -> str:
     """Return a model card: what it was made from, how, and what its loss did; no claim about quality."""
+    hub_id = base.partition("@")[0]
     header = yaml.safe_dump(
         {
             "library_name": "transformers",
             "pipeline_tag": "text-generation",
             "tags": ["codedpo", config.method, "code"],
         }
-        | ({"base_model": base} if base.count("/") == 1 and not base.startswith(("/", ".")) else {}),
+        | ({"base_model": hub_id} if hub_id.count("/") == 1 and not base.startswith(("/", ".")) else {}),
         sort_keys=False,
     )
     losses = [row for row in steps if row.name == "loss" and row.split == "validation"]

@@ -4,11 +4,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from codedpo.core.config import TrainingConfig
+from codedpo.core.errors import DataError
 from codedpo.core.records import Pair, Reject
 from codedpo.core.rng import stream
 from codedpo.llm.token_checks import Tokenize, pair_problem, preamble_of, tokenize_pair
 
 TrainingRow = dict[str, Any]
+WEIGHT = "weight"
+"""Column with the weight of a pair; absent: every pair weighs 1."""
 
 
 def select(pairs: Iterable[Pair], config: TrainingConfig, seed: int) -> list[Pair]:
@@ -85,3 +88,40 @@ VIEWS: Mapping[str, Callable[[Sequence[Pair], int], list[TrainingRow]]] = {
     "kto": unpaired_rows,
     "sft": chosen_rows,
 }
+
+
+def pair_weights(pairs: Sequence[Pair]) -> list[float]:
+    """Return each pair's probability over the mean of the training pairs that have one; 1 where it has none.
+
+    Raises:
+        DataError: no training pair has a probability above 0.
+    """
+    estimates = [pair.probability for pair in pairs if pair.split == "train" and pair.probability >= 0]
+    mean = sum(estimates) / max(len(estimates), 1)
+    if not mean:
+        found = "is 0 for every pair" if estimates else "is estimated for no pair"
+        raise DataError(
+            f"training.confidence_weighted: the probability {found} of the training split; set it to false, or "
+            "make the pairs with a rankings.strategy that estimates one, such as consensus."
+        )
+    return [pair.probability / mean if pair.probability >= 0 else 1.0 for pair in pairs]
+
+
+def rows_of(pairs: Sequence[Pair], config: TrainingConfig, seed: int) -> dict[str, list[TrainingRow]]:
+    """Return the rows of both splits in the form of the method, with weights where pairs are weighted.
+
+    Raises:
+        DataError: pairs are to be weighted, but none has a probability above 0.
+    """
+    view = VIEWS[config.method]
+    splits = {split: [pair for pair in pairs if pair.split == split] for split in ("train", "validation")}
+    rows = {split: view(found, seed) for split, found in splits.items()}
+    if config.confidence_weighted:
+        weights = dict(zip((pair.pair_id for pair in pairs), pair_weights(pairs), strict=True))
+        rows = {
+            split: [
+                row | {WEIGHT: weights[pair.pair_id]} for row, pair in zip(rows[split], found, strict=True)
+            ]
+            for split, found in splits.items()
+        }
+    return rows

@@ -199,7 +199,8 @@ def fast(trainer_class: type, reference_step: Callable[[], None] = lambda: None)
                 for column in result.column_names
                 if column not in dataset.column_names
             }
-            write_atomically(path, json.dumps(added).encode())
+            if self.accelerator.is_main_process:
+                write_atomically(path, json.dumps(added).encode())
             return result
 
         def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:

@@ -13,10 +13,10 @@ from codedpo.core.errors import DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.llm.device import choose_device
-from codedpo.llm.template import PLAIN
-from codedpo.training import callbacks, data, guards, merge, trainers
+from codedpo.training import callbacks, data, guards, merge, processes, trainers
 from codedpo.training.card import model_card
 from codedpo.training.curves import steps_of
+from codedpo.training.loading import load_model, load_tokenizer, tokenize_with
 from codedpo.training.probe import Probe
 
 ShowProgress = Callable[[str, int, int], AbstractContextManager[Advance]]
@@ -30,6 +30,8 @@ class Job:
     base: str
     """Hugging Face folder of the base weights."""
     base_name: str
+    template: str
+    """Jinja source of the template that generation and evaluation use too."""
     output: str
     """Folder that gets ``adapter``, ``model`` and, while it runs, ``checkpoints``."""
     config: TrainingConfig
@@ -56,49 +58,6 @@ class Trained:
     counters: dict[str, float]
     notes: list[str]
     """Sentences that a person should read."""
-
-
-def load_tokenizer(folder: str) -> Any:
-    """Load a tokenizer; without chat template (base models) contents stand alone and answers end with its end token.
-
-    Raises:
-        DataError: there is no end token, so the model would never learn to stop.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.eos_token is None:
-        raise DataError(f"the tokenizer of {folder} has no end token; name one in its tokenizer_config.json.")
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN.replace(
-            "{% endfor %}", "{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
-        )
-    return tokenizer
-
-
-def tokenize_with(tokenizer: Any) -> Callable[[Sequence[dict[str, str]], bool], list[int]]:
-    """Return the tokenize function that the checks of pairs ask for."""
-
-    def tokenize(messages: Sequence[dict[str, str]], add_generation_prompt: bool) -> list[int]:
-        ids = tokenizer.apply_chat_template(
-            list(messages), add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=False
-        )
-        return list(ids)
-
-    return tokenize
-
-
-def multiplies_bfloat16(device: str) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32 on this device.
-
-    Without AVX512-BF16 or AMX they are emulated: on an AVX2 core 9 instead of 57 GFLOP/s forward, and 1 backward.
-    """
-    import torch
-
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
 
 
 def _reject_sentence(pairs: int, rejects: Sequence[Reject]) -> str:
@@ -134,58 +93,74 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
         BackendError: the device is not there.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     config, output = job.config, Path(job.output)
     device = choose_device(job.device)
     trainers.check_tracker(config.tracker)
-    tokenizer = load_tokenizer(job.base)
+    tokenizer = load_tokenizer(job.base, job.template)
     kept, rejects = prepare(job, pairs, tokenizer)
-    view = data.VIEWS[config.method]
-    rows = {
-        split: view([pair for pair in kept if pair.split == split], job.seed)
-        for split in ("train", "validation")
-    }
-    bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and multiplies_bfloat16(device))
-    schedule = trainers.Schedule.of(len(rows["train"]), trainers.batch_size(config), config)
+    rows = data.rows_of(kept, config, job.seed)
+    own = config.model_copy(
+        update={"gradient_accumulation": config.gradient_accumulation // processes.count()}
+    )
+    schedule = trainers.Schedule.of(len(rows["train"]), trainers.batch_size(config) * processes.count(), own)
     checkpoint = callbacks.last_checkpoint(output / "checkpoints")
+    model, dtype, bfloat16 = load_model(job.base, config, device)
     options = trainers.trainer_options(
-        config, schedule, output / "checkpoints", seed=job.seed, cpu=device == "cpu", bfloat16=bfloat16
+        own, schedule, output / "checkpoints", seed=job.seed, cpu=device == "cpu", bfloat16=bfloat16
     )
     if rows["validation"]:
         options = trainers.with_validation(options, schedule, resumed=checkpoint is not None)
-    # Frozen weights may be stored in bfloat16; weights that are trained need float32 for small updates.
-    dtype = torch.bfloat16 if bfloat16 and config.lora else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(job.base, dtype=dtype, attn_implementation="sdpa")
     trainer = _train(
         job, model, tokenizer, rows, options, schedule, Probe.of(kept, tokenize_with(tokenizer)), progress
     )
-    counters = {f"{split} rows": float(len(items)) for split, items in rows.items()}
-    counters |= {
-        "steps": float(trainer.state.global_step),
-        "best step": float(trainer.state.best_global_step or 0),
-    }
-    notes = [f"{_reject_sentence(len(kept) + len(rejects), rejects)}."] if rejects else []
-    if not rows["validation"]:
-        notes.append(
-            "there is no validation pair, so the last weights are the result, not the best by validation loss."
-        )
     steps = steps_of(trainer.state.log_history)
-    for warned in guards.warnings_of(steps, config):
-        notes.append(warned.sentence)
-        counters[f"guard {warned.reason}"] = 1.0
-    card = model_card(job.base_name, config, steps, len(kept))
+    counters, notes = _told(trainer, kept, rejects, steps, config)
+    counters |= {f"{split} rows": float(len(items)) for split, items in rows.items()}
+    model = merge.on_full_weights(trainer.model, job.base, dtype) if config.four_bit else trainer.model
     if config.lora:
-        share = merge.kept_share(trainer.model)
+        share = merge.kept_share(model)
         counters["update kept at the base precision"] = round(share, 4)
         if share < merge.LEAST_KEPT:
             notes.append(
                 f"the merged weights are stored in float32: at the precision of the base only {share:.0%} of the "
                 "update would outlive rounding."
             )
-            trainer.model.to(device="cpu", dtype=torch.float32)
-    merge.save(trainer.model, tokenizer, output, card)
+            model.to(device="cpu", dtype=torch.float32)
+    if processes.is_first():
+        merge.save(model, tokenizer, output, model_card(job.base_name, config, steps, len(kept)))
     return Trained(steps, rejects, counters, notes)
+
+
+def _told(
+    trainer: Any,
+    pairs: Sequence[Pair],
+    rejects: Sequence[Reject],
+    steps: Sequence[TrainingStep],
+    config: TrainingConfig,
+) -> tuple[dict[str, float], list[str]]:
+    """Return what to count and what to say of a finished training and its pairs."""
+    counters = {
+        "steps": float(trainer.state.global_step),
+        "best step": float(trainer.state.best_global_step or 0),
+    }
+    notes = [f"{_reject_sentence(len(pairs) + len(rejects), rejects)}."] if rejects else []
+    if config.confidence_weighted:
+        trained = [pair for pair in pairs if pair.split == "train"]
+        unknown = sum(pair.probability < 0 for pair in trained)
+        counters["pairs without probability"] = float(unknown)
+        if unknown:
+            notes.append(
+                f"{unknown} of {len(trained)} training pairs have no estimated probability and weigh 1."
+            )
+    if not any(pair.split == "validation" for pair in pairs):
+        notes.append(
+            "there is no validation pair, so the last weights are the result, not the best by validation loss."
+        )
+    for warned in guards.warnings_of(steps, config):
+        notes.append(warned.sentence)
+        counters[f"guard {warned.reason}"] = 1.0
+    return counters, notes
 
 
 def _train(
@@ -199,12 +174,14 @@ def _train(
     progress: ShowProgress,
 ) -> Any:
     """Take the reference, then train to the end of the schedule; return the trainer with its best weights."""
-    config, size = job.config, trainers.batch_size(job.config)
+    config, size = job.config, trainers.batch_size(job.config) * processes.count()
     checkpoint = callbacks.last_checkpoint(Path(options["output_dir"]))
+    if processes.is_first():
+        callbacks.delete_torn(Path(options["output_dir"]))
     batches = sum(math.ceil(len(items) / size) for items in rows.values()) if config.method != "sft" else 0
     with progress("training: reference log-probabilities", batches, 0) as advance:
         trainer = trainers.build_trainer(
-            config.method, model, tokenizer, rows, options, config.lora, reference_step=lambda: advance(1)
+            config, model, tokenizer, rows, options, reference_step=lambda: advance(1)
         )
     trainer.probe = probe
     done = int(checkpoint.name.partition("-")[2]) * schedule.batches // schedule.steps if checkpoint else 0

@@ -29,6 +29,21 @@ def kept_share(model: Any) -> float:
     return kept / total if total else 1.0
 
 
+def on_full_weights(model: Any, base: str, dtype: Any) -> Any:
+    """Return the adapter of a model that was trained on 4-bit weights, on the weights as they were before.
+
+    Merging into 4-bit weights would round most of the update away and keep what quantisation lost.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+    from transformers import AutoModelForCausalLM
+
+    (name,) = model.active_adapters
+    full = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=dtype), model.peft_config[name])
+    state = {key: value.cpu() for key, value in get_peft_model_state_dict(model).items()}
+    set_peft_model_state_dict(full, state)
+    return full
+
+
 def save(model: Any, tokenizer: Any, output: Path, card: str) -> None:
     """Write ``adapter`` (where there is one) and ``model``: merged weights with tokenizer and card.
 

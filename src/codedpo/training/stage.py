@@ -16,7 +16,9 @@ from codedpo.core import errors
 from codedpo.core.errors import BackendError, CodedpoError
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.tables import read_rows, write_atomically, write_rows
-from codedpo.llm.weights import hf_folder
+from codedpo.llm.device import choose_device
+from codedpo.llm.gguf_export import export_folder
+from codedpo.llm.weights import check_export, hf_folder
 from codedpo.services import Services
 from codedpo.training.worker import JOB, LOG, PAIRS, REJECTS, STEPS
 
@@ -33,18 +35,38 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
 def check(services: Services) -> None:
-    """See, before any work, that the packages are installed and the weights to train can be had.
+    """See, before any work, that the packages are installed and the weights to train and their template can be had.
 
     Raises:
         BackendError: a package is missing, or the weights cannot be fetched.
-        CodedpoError: the weights are unknown or damaged.
+        CodedpoError: the weights are unknown, damaged or cannot become ``model.gguf``, or the template is none.
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise BackendError(
             f"training needs {', '.join(missing)}: pip install 'codedpo[train]', or stop before it with --until pairs."
         )
-    _ = services.weights
+    if services.config.training.four_bit:
+        _check_four_bit(services.config.resources.device)
+    _ = services.template
+    if services.config.training.gguf:
+        check_export(services.weights)
+
+
+def _check_four_bit(device: str) -> None:
+    """Make sure that weights can be held in 4 bits here.
+
+    Raises:
+        BackendError: there is no GPU to train on, or the package bitsandbytes is missing.
+    """
+    if choose_device(device) == "cpu":
+        raise BackendError(
+            "training.four_bit needs a GPU, and training would run on the CPU here; set it to false."
+        )
+    if find_spec("bitsandbytes") is None:
+        raise BackendError(
+            "training.four_bit needs bitsandbytes: pip install 'codedpo[gpu]', or set it to false."
+        )
 
 
 def _write_job(context: StageContext, folder: Path) -> None:
@@ -55,37 +77,43 @@ def _write_job(context: StageContext, folder: Path) -> None:
     job = Job(
         str(base.resolve()),
         weights.name,
+        context.services.template.source,
         str(folder.resolve()),
         context.config.training,
-        context.config.seed,
+        context.config.seed if context.config.training.seed is None else context.config.training.seed,
         context.config.resources.device,
     )
     write_atomically(folder / JOB, job.to_json().encode())
     write_rows(folder / PAIRS, Pair, context.read(Pair))
 
 
-def _events(folder: Path) -> Iterator[dict[str, Any]]:
-    """Run the training process and yield what it tells.
+def _events(folder: Path, processes: int) -> Iterator[dict[str, Any]]:
+    """Run the training process, or several under ``torchrun``, and yield what the first one tells.
 
     Raises:
         BackendError: it ended without a result.
     """
-    command = [sys.executable, "-m", "codedpo.training.worker", str(folder)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [*(launcher if processes > 1 else []), "-m", "codedpo.training.worker", str(folder)]
     pipe = subprocess.PIPE
     # The trainer's own place for TensorBoard is the folder of checkpoints, which does not outlive the training.
     environment = {"TENSORBOARD_LOGGING_DIR": str(folder / "tensorboard")} | os.environ | ENVIRONMENT
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as process:
+    with (
+        (folder / LOG).open("a") as log,
+        subprocess.Popen(
+            [sys.executable, *command], stdin=pipe, stdout=pipe, stderr=log, env=environment
+        ) as process,
+    ):
         assert process.stdout
         for line in process.stdout:
             yield json.loads(line)
         code = process.wait()
-    log = folder / LOG
     if code == -9:
         raise BackendError(
             "training was killed, most likely because memory ran out; lower training.batch_size or training.max_length."
         )
     if code != 0:
-        raise BackendError(f"training ended with exit code {code}; the end of {log} says why.")
+        raise BackendError(f"training ended with exit code {code}; the end of {folder / LOG} says why.")
 
 
 def _follow(context: StageContext, folder: Path) -> dict[str, Any]:
@@ -93,7 +121,7 @@ def _follow(context: StageContext, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with ExitStack() as stack:
         advance = None
-        for event in _events(folder):
+        for event in _events(folder, context.config.resources.training_processes):
             if "progress" in event:
                 stack.pop_all().close()
                 bar = context.voice.progress(event["progress"], event["total"], event["done"])
@@ -120,6 +148,9 @@ def run(context: StageContext) -> None:
     for part in context.parts([0], whole=True):
         _write_job(context, folder)
         result = _follow(context, folder)
+        if context.config.training.gguf:
+            export_folder(folder / "model", folder / "model.gguf.partial")
+            (folder / "model.gguf.partial").rename(folder / "model.gguf")
         for note in result["notes"]:
             context.voice.say(f"  {note}")
         for name, value in result["counters"].items():

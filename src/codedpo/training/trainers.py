@@ -10,6 +10,7 @@ from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.errors import ConfigError
 from codedpo.training.data import TrainingRow
 from codedpo.training.fast_loss import fast
+from codedpo.training.weighting import weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ def trainer_options(
         "use_cpu": cpu,
         "bf16": bfloat16,
         "activation_checkpointing": config.activation_checkpointing,
+        "ddp_find_unused_parameters": False,
         "report_to": config.tracker,
         "disable_tqdm": True,
     }
@@ -189,12 +191,11 @@ def check_tracker(name: str) -> None:
 
 
 def build_trainer(
-    method: str,
+    config: TrainingConfig,
     model: Any,
     tokenizer: Any,
     rows: Mapping[str, Sequence[TrainingRow]],
     options: Mapping[str, Any],
-    lora: LoraConfig | None,
     callbacks: Sequence[Any] = (),
     *,
     plain: bool = False,
@@ -203,30 +204,44 @@ def build_trainer(
     """Build the trainer of a method.
 
     Args:
-        method: A key of ``METHODS``.
+        config: The training section: method, adapters and weights of pairs and tokens are taken from it.
         model: The loaded base weights.
         tokenizer: Its tokenizer, with the chat template that generation uses too.
         rows: Rows of ``train`` and ``validation`` in the method's form; validation may be empty.
         options: Keyword arguments of the TRL config.
-        lora: Adapters, or None to train all weights.
         callbacks: Callbacks of transformers.
         plain: Use TRL's own forward pass, to compare with.
         reference_step: Called after every batch of reference log-probabilities.
     """
     import trl
-    from datasets import Dataset
     from peft import LoraConfig as PeftLoraConfig
 
-    entry = METHODS[method]
-    validation = rows["validation"]
+    entry, lora = METHODS[config.method], config.lora
+    arguments = getattr(trl, entry.config)(**options)
+    train, validation = (_dataset(rows[split], split, arguments) for split in ("train", "validation"))
     adapters = lora_options(lora, model.config.num_hidden_layers, linear_parts(model)) if lora else None
     trainer = getattr(trl, entry.trainer)
+    if config.confidence_weighted or config.focus:
+        trainer = weighted(trainer, config)
     return (trainer if plain else fast(trainer, reference_step))(
         model=model,
-        args=getattr(trl, entry.config)(**options),
-        train_dataset=Dataset.from_list(list(rows["train"])),
-        eval_dataset=Dataset.from_list(list(validation)) if validation else None,
+        args=arguments,
+        train_dataset=train,
+        eval_dataset=validation,
         processing_class=tokenizer,
         peft_config=PeftLoraConfig(**adapters) if adapters else None,
         callbacks=list(callbacks),
     )
+
+
+def _dataset(rows: Sequence[TrainingRow], split: str, arguments: Any) -> Any:
+    """Return rows as a dataset on disk, where all processes find what TRL adds to it; None where there are none."""
+    from datasets import Dataset
+
+    if not rows:
+        return None
+    folder = str(Path(arguments.output_dir) / f"rows-{split}")
+    with arguments.main_process_first():
+        if arguments.process_index == 0:
+            Dataset.from_list(list(rows)).save_to_disk(folder)
+        return Dataset.load_from_disk(folder)

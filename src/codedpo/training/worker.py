@@ -1,7 +1,8 @@
-"""The process that trains: ``python -m codedpo.training.worker FOLDER``.
+"""The process that trains: ``python -m codedpo.training.worker FOLDER``, by itself or several under ``torchrun``.
 
 Training has a process of its own so that its gigabytes and its imports are gone before evaluation starts, and so
-that what torch, transformers and TRL print goes to a file. What the stage needs to know comes as JSON lines.
+that what torch, transformers and TRL print goes to a file. What the stage needs to know comes as JSON lines; of several
+processes the first one tells it and writes the files.
 """
 
 import json
@@ -18,6 +19,7 @@ from codedpo.core.errors import CodedpoError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.tables import read_rows, write_rows
+from codedpo.training import processes
 
 JOB, PAIRS, STEPS, REJECTS, LOG = "job.json", "pairs.parquet", "steps.parquet", "rejects.parquet", "log.txt"
 
@@ -41,7 +43,8 @@ def main(folder: Path) -> int:
         _end_with_parent()
 
         def tell(**event: Any) -> None:
-            channel.write(json.dumps(event) + "\n")
+            if processes.is_first():
+                channel.write(json.dumps(event) + "\n")
 
         @contextmanager
         def progress(description: str, total: int, done: int) -> Iterator[Advance]:
@@ -56,8 +59,9 @@ def main(folder: Path) -> int:
         except CodedpoError as error:
             tell(error=type(error).__name__, text=str(error))
             return int(error.exit_code)
-        write_rows(folder / STEPS, TrainingStep, trained.steps)
-        write_rows(folder / REJECTS, Reject, trained.rejects)
+        if processes.is_first():
+            write_rows(folder / STEPS, TrainingStep, trained.steps)
+            write_rows(folder / REJECTS, Reject, trained.rejects)
         values = asdict(trained)
         tell(counters=values["counters"], notes=values["notes"])
     return 0
