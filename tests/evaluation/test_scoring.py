@@ -1,6 +1,7 @@
 import psutil
 import pytest
 
+from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.humaneval import HumanEval
 from codedpo.core.records import Oracle, Outcome, Sample
 from codedpo.evaluation import scoring
@@ -70,6 +71,28 @@ def test_judging_runs_equal_programs_once_and_keeps_the_order(problems, sandbox)
     verdicts = list(scoring.judge(sandbox, benchmark, [(found[0], [wrong, right, right]), (found[1], [])]))
     assert [list(of_one) for of_one in verdicts] == [[wrong, right], []]
     assert (verdicts[0][right].outcome, verdicts[0][wrong].outcome) == ("passed", "failed")
+
+
+def test_only_what_passes_the_base_inputs_runs_on_the_others(data_folder, sandbox):
+    benchmark = load_benchmark("mbppplus", data_folder)
+    problem = next(one for one in benchmark.problems() if one.problem_id == "Mbpp/267")
+    wrong = f"def {problem.entry_point}(n):\n    return -1\n"
+    given = ", ".join(problem.base_inputs)
+    bases = f"{problem.canonical_solution}\nright, known = {problem.entry_point}, {{{given}}}\n"
+    bases += f"def {problem.entry_point}(n):\n    return right(n) if n in known else -1\n"
+    ran = []
+
+    class Watched:
+        probe = sandbox.probe
+
+        def run(self, jobs):
+            return sandbox.run(ran.append(job) or job for job in jobs)
+
+    codes = [problem.canonical_solution, wrong, bases]
+    (found,) = scoring.judge(Watched(), benchmark, [(problem, codes)])
+    assert [found[code].outcome for code in codes] == ["passed", "failed", "failed"]
+    base, whole = len(problem.base_inputs), len(problem.base_inputs) + len(problem.plus_inputs)
+    assert [(len(job.solutions), len(job.checks)) for job in ran] == [(3, base), (2, whole - base)]
 
 
 def test_an_answer_without_a_program_is_told_apart(problems):

@@ -10,7 +10,7 @@ from codedpo.context import StageContext
 from codedpo.core.config import Config, EvaluationConfig, ResourcesConfig
 from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
-from codedpo.core.records import Metric, Sample
+from codedpo.core.records import Metric, Sample, Speed, SpeedFigure
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
 from codedpo.evaluation import stage
@@ -126,6 +126,34 @@ def test_every_benchmark_of_the_config_is_asked(context_in, tmp_path):
     asked = {(row.model, row.benchmark) for row in rows_of(context, Sample)}
     assert asked == {(m, b) for m in ("before", "after") for b in ("humaneval", "humanevalplus")}
     assert {row.benchmark for row in rows_of(context, Metric)} == {"humaneval", "humanevalplus"}
+
+
+@pytest.mark.parametrize("efficiency", [False, True])
+def test_right_answers_are_timed_where_the_config_asks(efficiency, context_in, tmp_path, monkeypatch):
+    slow = "    [sorted(range(2000)) for _ in range(5)]\n"
+    body = Replayed.text
+
+    def text(self, number):
+        found = body(self, number)
+        if number != 1 or self.after:
+            return found
+        head, _, rest = self.problems[1].canonical_solution.rpartition("    result = []\n")
+        return f"```python\n{head}{slow}    result = []\n{rest}\n```"
+
+    monkeypatch.setattr(Replayed, "text", text)
+    context = context_in(tmp_path, efficiency=efficiency)
+    stage.run(context)
+    figures = {row.name: row for row in rows_of(context, Metric) if row.name in tuple(SpeedFigure)}
+    speeds = {row.problem_id: row for row in rows_of(context, Speed)}
+    assert bool(figures) == bool(speeds) == efficiency
+    if efficiency:
+        # Problem 0 is solved after training only, NO_CODE by nobody; the others have equal answers but for 1.
+        assert list(speeds) == [f"HumanEval/{number}" for number in (1, 3, 4, 5)]
+        assert speeds["HumanEval/4"].note == "same_program"
+        assert speeds["HumanEval/1"].low > 2
+        assert figures["at least 10% faster"].value == 0.25
+        assert figures["speed-up"].value > 1.25
+        assert figures["speed-up"].count == 4
 
 
 def test_samples_are_written_for_evalplus(context_in, tmp_path):

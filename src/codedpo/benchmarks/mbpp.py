@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.benchmarks.assertions import names_in, parse, split
-from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.base import MODULES, Problem
 from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
 
@@ -28,7 +28,7 @@ LIMITS = Limits(cpu_seconds=10.0)
 class Mbpp:
     """The 427 problems whose wording and tests were checked by hand."""
 
-    modules: tuple[str, ...] = ()
+    modules: tuple[str, ...] = MODULES
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.benchmarks import arguments
-from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.base import MODULES, Problem
 from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.benchmarks.humaneval import completion_request, program
 from codedpo.sandbox.base import Check, Job, Limits
@@ -82,7 +82,7 @@ def _condensed(call: str, items: str) -> str:
 class HumanEvalPlus:
     """164 problems; the first ``len(problem.base_inputs)`` checks of a job are HumanEval's own inputs."""
 
-    modules: tuple[str, ...] = ()
+    modules: tuple[str, ...] = MODULES
     name = "humanevalplus"
     file = HUMANEVAL_PLUS
 

@@ -326,6 +326,8 @@ class EvaluationConfig(Section):
     max_tokens: Positive = 512
     engine: Literal["local", "transformers"] = "local"
     """What runs the weights before and after training."""
+    efficiency: bool = False
+    """Whether the right answers of both models are timed against each other."""
 
 
 class ReportConfig(Section):

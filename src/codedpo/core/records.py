@@ -45,6 +45,22 @@ class PairKind(StrEnum):
     EFFICIENCY = "efficiency"
 
 
+class SpeedFigure(StrEnum):
+    """Names of the figures that compare the CPU time of two models' right answers."""
+
+    MEAN = "speed-up"
+    """Mean over problems of the CPU time before over that after."""
+    MEDIAN = "median speed-up"
+    GEOMETRIC = "geometric mean speed-up"
+    """Exchanging the models gives its reciprocal, and one problem with a huge ratio does not decide it."""
+    FASTER = "at least 10% faster"
+    """Share of problems whose interval leaves no doubt that the time after is less by a factor of 1.1."""
+    SLOWER = "at least 10% slower"
+    MEAN_BY_EXPERIMENT = "speed-up by experiment"
+    """Median, least and greatest mean speed-up of the repeated experiments, not an interval over problems."""
+    FASTER_BY_EXPERIMENT = "at least 10% faster by experiment"
+
+
 class TextKind(StrEnum):
     """What a model was asked for."""
 
@@ -294,6 +310,36 @@ class Sample:
     cpu_ns: int
     plain_outcome: str
     """Outcome of the first Markdown block as it stands, without extraction."""
+    efficiency: float = -1.0
+    """Efficiency score on a benchmark that has one, 0 for a wrong answer; -1: the benchmark has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """CPU time of a right answer of both models to one problem, on the benchmark's inputs."""
+
+    benchmark: str
+    problem_id: str
+    before_id: str
+    """The timed sample of the model before."""
+    after_id: str
+    inputs: int
+    """Inputs that one sample of CPU time runs over."""
+    inputs_left_out: int
+    """Inputs that would have made a sample too long."""
+    before_ns: list[float]
+    """Every sample, nanoseconds a pass over the inputs, experiment after experiment; empty where nothing was timed."""
+    after_ns: list[float]
+    """As many, each taken in the same round as that of ``before_ns``."""
+    ratio: float
+    """Median of before over after, above 1 where the answer after is faster; 1 for one and the same program, 0 where
+    there is none."""
+    low: float
+    """Lower 95% bound of ``ratio``."""
+    high: float
+    note: str
+    """``same_program`` (not timed), or why there is no ratio: ``no_call``, ``not_passed_again``, ``too_slow`` (every
+    input), ``unfinished``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +350,7 @@ class Metric:
     """``before``, ``after`` or ``difference``."""
     benchmark: str
     name: str
-    """``pass@1``, ``pass@10``, ..."""
+    """``pass@1``, ``pass@10``, ..., or a ``SpeedFigure``, of the model ``difference``."""
     value: float
     low: float
     high: float

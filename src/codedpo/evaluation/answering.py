@@ -10,7 +10,7 @@ from codedpo.core.config import Config
 from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Sample
-from codedpo.evaluation.scoring import Verdict, answer_of, failing_canonical, judge, lacking
+from codedpo.evaluation.scoring import Verdict, answer_of, failing_canonical, judge_and_time, lacking
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.parse import Extraction
 from codedpo.sandbox.base import Sandbox
@@ -107,7 +107,7 @@ def judged_replies(
             for item, found in zip(own, answers, strict=True)
         ]
         sandbox = sandbox_for(benchmarks[name].modules)
-        verdicts = judge(sandbox, benchmarks[name], work)
+        verdicts = judge_and_time(sandbox, benchmarks[name], work)
         requests = requests_of(own, benchmarks, config)
         for item, request, found, known in zip(own, requests, answers, verdicts, strict=True):
             prompt = json.dumps([asdict(message) for message in request.messages], ensure_ascii=False)
@@ -132,6 +132,7 @@ def judged_replies(
                     error_type=verdict.error_type,
                     cpu_ns=verdict.cpu_ns,
                     plain_outcome=known.get(answer.plain, missing).outcome,
+                    efficiency=verdict.efficiency,
                 )
 
 
@@ -143,7 +144,7 @@ def judged_programs(
     They have no prompt, and nothing is extracted: ``plain_outcome`` is empty.
     """
     work = [(item.problem, codes) for item, codes in zip(items, programs, strict=True)]
-    for item, codes, known in zip(items, programs, judge(sandbox, benchmark, work), strict=True):
+    for item, codes, known in zip(items, programs, judge_and_time(sandbox, benchmark, work), strict=True):
         for position, code in enumerate(codes):
             verdict = known[code]
             yield Sample(
@@ -161,4 +162,5 @@ def judged_programs(
                 error_type=verdict.error_type,
                 cpu_ns=verdict.cpu_ns,
                 plain_outcome="",
+                efficiency=verdict.efficiency,
             )

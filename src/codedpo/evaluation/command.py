@@ -4,6 +4,7 @@ What it leaves below its folder (``runs/evaluations`` unless told otherwise)::
 
     requests.sqlite            every reply of every model: a repeated or broken command asks only for what is missing
     SUBJECT/BENCHMARK.jsonl    samples: prompt, raw reply, program, outcome; evalplus reads task_id and solution
+    SUBJECT/BENCHMARK-speeds.jsonl    with --efficiency: CPU times of the right answers, problem by problem
     SUBJECT/result.json        what the command printed, as JSON
 """
 
@@ -19,7 +20,7 @@ from codedpo.context import cpu_seconds
 from codedpo.core.config import Config, config_of
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
-from codedpo.core.records import Sample
+from codedpo.core.records import Sample, Speed
 from codedpo.core.tables import write_atomically
 from codedpo.evaluation.answering import (
     Benchmarks,
@@ -30,6 +31,7 @@ from codedpo.evaluation.answering import (
     judged_replies,
     requests_of,
 )
+from codedpo.evaluation.efficiency import figures_of, measure, races
 from codedpo.evaluation.results import Score, json_of
 from codedpo.evaluation.sample_files import read_samples
 from codedpo.evaluation.scoring import metrics_of
@@ -47,6 +49,7 @@ def settings(
     limit: int | None = None,
     samples: int | None = None,
     temperature: float | None = None,
+    efficiency: bool | None = None,
 ) -> Config:
     """Return the config of an evaluation: every default is the config's own.
 
@@ -56,6 +59,7 @@ def settings(
         limit: ``evaluation.limit``.
         samples: ``evaluation.samples``.
         temperature: ``evaluation.temperature``.
+        efficiency: ``evaluation.efficiency``.
 
     Raises:
         ConfigError: a key or value is not allowed.
@@ -65,6 +69,7 @@ def settings(
         "limit": limit,
         "samples": samples,
         "temperature": temperature,
+        "efficiency": efficiency or None,
     }
     section = {key: value for key, value in given.items() if value is not None}
     return config_of({"name": FOLDER, "evaluation": section}, list(overrides), "the evaluation's settings")
@@ -91,27 +96,31 @@ def evaluate(
     subjects = [Subject(name) for name in (subject, against) if name]
     if len({one.folder_name for one in subjects}) < len(subjects):
         raise ConfigError(f"{subject} is compared with itself; name another one after --against.")
+    if config.evaluation.efficiency and not against:
+        raise ConfigError("efficiency compares two subjects; name the other one after --against.")
     folder = folder or Path(config.runs_folder) / FOLDER
     evaluation = _Evaluation(config, voice, folder)
+    scores = []
     try:
         judged = [evaluation.judge(one) for one in subjects]
+        for name in config.evaluation.benchmarks:
+            rows = [row for samples, _ in judged for row in samples if row.benchmark == name]
+            speeds = evaluation.speeds(name, rows, against, subject) if config.evaluation.efficiency else []
+            figures = metrics_of(rows, config.seed, before=against, after=subject)
+            scores.append(
+                Score(
+                    benchmark=name,
+                    subjects=[one.name for one in subjects],
+                    samples=rows,
+                    problems=evaluation.problems[name],
+                    figures=[*figures, *figures_of(speeds, config.seed)],
+                    cpu_s={one.name: cpu[name] for one, (_, cpu) in zip(subjects, judged, strict=True)},
+                    graded=evaluation.graded,
+                    speeds=speeds,
+                )
+            )
     finally:
         evaluation.services.close()
-    scores = []
-    for name in config.evaluation.benchmarks:
-        rows = [row for samples, _ in judged for row in samples if row.benchmark == name]
-        figures = metrics_of(rows, config.seed, before=against, after=subject)
-        scores.append(
-            Score(
-                benchmark=name,
-                subjects=[one.name for one in subjects],
-                samples=rows,
-                problems=evaluation.problems[name],
-                figures=figures,
-                cpu_s={one.name: cpu[name] for one, (_, cpu) in zip(subjects, judged, strict=True)},
-                graded=evaluation.graded,
-            )
-        )
     result = json.dumps(json_of(scores), indent=2, ensure_ascii=False)
     write_atomically(folder / subjects[0].folder_name / "result.json", f"{result}\n".encode())
     return scores
@@ -136,6 +145,15 @@ class _Evaluation:
 
     def sandbox(self, benchmark: str) -> Sandbox:
         return self.services.sandbox_for(self.benchmarks[benchmark].modules)
+
+    def speeds(self, benchmark: str, samples: Sequence[Sample], before: str, after: str) -> list[Speed]:
+        """Time the right answers of two subjects to the same problems, and store what was measured."""
+        entered = races(samples, self.problems[benchmark], benchmark, before, after)
+        found = measure(self.sandbox(benchmark), self.benchmarks[benchmark], entered, self.voice)
+        lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in found)
+        path = self.folder / Subject(after).folder_name / f"{_file_name(benchmark)}-speeds.jsonl"
+        write_atomically(path, "".join(lines).encode())
+        return found
 
     def judge(self, subject: Subject) -> tuple[list[Sample], dict[str, float]]:
         """Judge one subject; return its samples, and the CPU seconds of judging for each benchmark."""

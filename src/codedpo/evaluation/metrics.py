@@ -4,8 +4,9 @@ The problem is the unit of resampling: samples of one problem depend on each oth
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,22 @@ def pass_at_k(samples: int, passed: int, k: int) -> float:
     return (all_draws - math.comb(samples - passed, k)) / all_draws
 
 
+def eff_at_k(scores: Sequence[float], k: int) -> float:
+    """Return the unbiased estimate of the expected best efficiency score among ``k`` samples of a problem.
+
+    ``sum_{r=k}^{n} C(r-1, k-1) / C(n, k) * e_(r)`` over the rising scores e_(1) ... e_(n), in exact integers (Qiu et
+    al., arXiv 2406.06647, Theorem 1; with scores 0 and 1 it is ``pass_at_k``).
+
+    Raises:
+        ValueError: ``k`` is not between 1 and the number of scores.
+    """
+    count = len(scores)
+    if not 1 <= k <= count:
+        raise ValueError(f"eff@{k} of {count} samples is not defined")
+    weights = (math.comb(rank, k - 1) / math.comb(count, k) for rank in range(k - 1, count))
+    return sum(weight * score for weight, score in zip(weights, sorted(scores)[k - 1 :], strict=True))
+
+
 def wilson_interval(passed: int, count: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval of a share (Wilson 1927): never outside [0, 1], never of width 0.
 
@@ -54,8 +71,10 @@ def wilson_interval(passed: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def bootstrap_interval(values: Sequence[float], random: np.random.Generator) -> tuple[float, float]:
-    """Return the 95% percentile bootstrap interval of the mean of ``values`` (one per problem).
+def bootstrap_interval(
+    values: Sequence[float], random: np.random.Generator, statistic: Callable[..., Any] = np.mean
+) -> tuple[float, float]:
+    """Return the 95% percentile bootstrap interval of the mean, or median, of ``values`` (one per problem).
 
     Raises:
         ValueError: there are no values.
@@ -63,12 +82,13 @@ def bootstrap_interval(values: Sequence[float], random: np.random.Generator) -> 
     array = np.asarray(values, dtype=np.float64)
     if not array.size:
         raise ValueError("an interval needs at least one value")
-    means = np.empty(RESAMPLES)
+    found = np.empty(RESAMPLES)
     block = max(1, 1_000_000 // array.size)
     for start in range(0, RESAMPLES, block):
         rows = min(block, RESAMPLES - start)
-        means[start : start + rows] = array[random.integers(array.size, size=(rows, array.size))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
+        drawn = array[random.integers(array.size, size=(rows, array.size))]
+        found[start : start + rows] = statistic(drawn, axis=1)
+    low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)
 
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from codedpo.benchmarks.base import Problem
-from codedpo.core.records import Metric, Outcome, Sample
+from codedpo.core.records import Metric, Outcome, Sample, Speed, SpeedFigure
 from codedpo.evaluation.scoring import DIFFERENCE
+from codedpo.sandbox.base import IMPORT_REFUSED
 
 NAMED = 20
 """At most so many samples that did not pass are named where one program a problem was judged."""
@@ -30,6 +31,8 @@ class Score:
     """CPU seconds that judging took for each subject: the sandbox's processes and this one; no generation."""
     graded: Mapping[str, Mapping[str, Sequence[bool]]]
     """Verdicts that came with the samples: subject -> problem id -> sample by sample."""
+    speeds: Sequence[Speed] = ()
+    """CPU times of the right answers of both subjects."""
 
     def samples_of(self, subject: str) -> list[Sample]:
         """Return the samples of one subject that were run."""
@@ -54,6 +57,13 @@ def json_of(scores: Sequence[Score]) -> dict[str, Any]:
         for other in others:
             result[score.benchmark]["against"] = {"name": other, **_subject_json(score, other)}
             result[score.benchmark]["difference"] = _figures_json(score, DIFFERENCE)
+        if score.speeds:
+            notes = Counter(row.note or "timed" for row in score.speeds)
+            result[score.benchmark]["efficiency"] = {
+                "solved_by_both": len(score.speeds),
+                **dict(notes.most_common()),
+                "inputs_left_out": sum(row.inputs_left_out for row in score.speeds),
+            }
     return result
 
 
@@ -76,6 +86,13 @@ def _subject_json(score: Score, subject: str) -> dict[str, Any]:
     )
     if left_out:
         found["not_run"] = dict(left_out.most_common())
+    refused = Counter(
+        row.error_type.removeprefix(IMPORT_REFUSED)
+        for row in rows
+        if row.error_type.startswith(IMPORT_REFUSED)
+    )
+    if refused:
+        found["imports_refused"] = dict(refused.most_common())
     if given := score.graded.get(subject):
         found["graded"] = _agreement(rows, given)
     if len(rows) == found["problems"]:
@@ -173,6 +190,12 @@ def _shares(score: Score, model: str) -> tuple[str, str]:
     return text(first) if first else "", ", ".join(text(row, f"{row.name[5:]}: ") for row in others)
 
 
+def _percent(score: Score, model: str, name: str) -> str:
+    row = score.figure(model, name)
+    assert row
+    return f"{100 * row.value:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
+
+
 def _notes(score: Score) -> list[str]:
     """Say what the table has no room for, a line each."""
     notes = []
@@ -181,11 +204,16 @@ def _notes(score: Score) -> list[str]:
         place = f"{score.benchmark}, {_short(subject, score.subjects)}"
         if plain := score.figure(subject, "pass@1 without extraction"):
             notes.append(f"{place}: pass@1 without extraction {100 * plain.value:.1f}")
+        scored = (name for name in found["figures"] if name.startswith("eff@"))
+        notes += [f"{place}: {name} {_percent(score, subject, name)}" for name in scored]
         if groups := found.get("groups"):
             parts = (f"{group} {count['passed']}/{count['total']}" for group, count in groups.items())
             notes.append(f"{place}: {', '.join(parts)}")
         for reason, count in found.get("not_run", {}).items():
             notes.append(f"{place}: {count} not run ({reason})")
+        if refused := found.get("imports_refused"):
+            parts = (f"{name} {count}" for name, count in refused.items())
+            notes.append(f"{place}: failed by an import that the sandbox refuses: {', '.join(parts)}")
         if graded := found.get("graded"):
             notes.append(
                 f"{place}: with the verdicts of the file: both passed {graded['passed_both']}, both failed "
@@ -195,6 +223,39 @@ def _notes(score: Score) -> list[str]:
         bad = found.get("not_passed", [])
         if bad and len(bad) < NAMED:
             notes.append(f"{place}: did not pass: {', '.join(bad)}")
+    notes += [
+        f"{score.benchmark}: difference of {row.name} {_percent(score, DIFFERENCE, row.name)}"
+        for row in score.figures
+        if row.model == DIFFERENCE and row.name.startswith("eff@")
+    ]
     if p := score.figure(DIFFERENCE, "mcnemar_p"):
         notes.append(f"{score.benchmark}: McNemar's exact p {p.value:.3g} ({p.count} problems changed)")
+    notes += _speed_notes(score)
     return notes
+
+
+def _speed_notes(score: Score) -> list[str]:
+    """Say how fast the first subject's answers are beside the second's."""
+    if not score.speeds:
+        return []
+    found = {name: score.figure(DIFFERENCE, name.value) for name in SpeedFigure}
+
+    def text(name: SpeedFigure, factor: float, decimals: int) -> str:
+        row = found[name]
+        if row is None:
+            return "none"
+        value, low, high = (f"{factor * one:.{decimals}f}" for one in (row.value, row.low, row.high))
+        return f"{value} ({low} to {high})"
+
+    counts = Counter(row.note.replace("_", " ") or "timed" for row in score.speeds)
+    parts = ", ".join(f"{count} {note}" for note, count in counts.most_common())
+    lines = [f"{score.benchmark}: CPU time on {len(score.speeds)} problems solved by both ({parts})"]
+    if found[SpeedFigure.MEAN]:
+        lines += [
+            f"  speed-up: mean {text(SpeedFigure.MEAN, 1, 2)}, median {text(SpeedFigure.MEDIAN, 1, 2)}, "
+            f"geometric mean {text(SpeedFigure.GEOMETRIC, 1, 2)}; "
+            f"mean by experiment {text(SpeedFigure.MEAN_BY_EXPERIMENT, 1, 2)}",
+            f"  at least 10% faster: {text(SpeedFigure.FASTER, 100, 1)}%, slower: {text(SpeedFigure.SLOWER, 100, 1)}%; "
+            f"faster by experiment {text(SpeedFigure.FASTER_BY_EXPERIMENT, 100, 1)}%",
+        ]
+    return lines

@@ -3,14 +3,21 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from codedpo.benchmarks.base import Benchmark, Problem
+from codedpo.benchmarks.base import Benchmark, Problem, Timed
 from codedpo.core.records import Metric, Outcome, Sample
 from codedpo.core.rng import stream
-from codedpo.evaluation.metrics import mcnemar_p, paired_difference, pass_at_k, pass_rate
+from codedpo.evaluation.metrics import (
+    bootstrap_interval,
+    eff_at_k,
+    mcnemar_p,
+    paired_difference,
+    pass_at_k,
+    pass_rate,
+)
 from codedpo.llm.parse import Extraction, extract_code, extract_program
-from codedpo.sandbox.base import Cell, Sandbox
+from codedpo.sandbox.base import Cell, Job, Sandbox
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
 FENCE = re.compile(r"^```[^\n]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
@@ -23,6 +30,8 @@ class Verdict:
     outcome: str
     error_type: str = ""
     cpu_ns: int = 0
+    efficiency: float = -1.0
+    """The benchmark's efficiency score; -1: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +70,69 @@ def judge(
 ) -> Iterator[dict[str, Verdict]]:
     """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
 
-    Where the sandbox lacks what a problem needs, its programs are not run and their verdict says so.
+    Where a problem has base and further inputs, only programs that pass the base inputs run on the others: a wrong
+    program can take minutes over a thousand inputs. Where the sandbox lacks what a problem needs, its programs are
+    not run and their verdict says so.
     """
     distinct = [(problem, list(dict.fromkeys(codes)), lacking(sandbox, problem)) for problem, codes in work]
-    jobs = (benchmark.job(problem, codes) for problem, codes, lack in distinct if codes and not lack)
-    results = iter(sandbox.run(jobs))
+    ready = [(problem, codes) for problem, codes, lack in distinct if codes and not lack]
+    heads = _cells(sandbox, (_part(benchmark, problem, codes, further=False) for problem, codes in ready))
+    cells = [dict(zip(codes, rows, strict=True)) for (_, codes), rows in zip(ready, heads, strict=True)]
+    further = [
+        (problem, [code for code, row in known.items() if verdict_of(row).outcome == Outcome.PASSED.value])
+        for (problem, _), known in zip(ready, cells, strict=True)
+    ]
+    jobs = (
+        _part(benchmark, problem, codes, further=True)
+        for problem, codes in further
+        if codes and _has_further(problem)
+    )
+    tails = _cells(sandbox, jobs)
+    judged = iter(zip(further, cells, strict=True))
     for _, codes, lack in distinct:
-        if lack:
+        if lack or not codes:
             yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lack))
             continue
-        cells = next(results).cells if codes else ()
-        yield {code: verdict_of(of_one) for code, of_one in zip(codes, cells, strict=True)}
-    # A stream that is dropped before its end takes the sandbox's processes along, and what they say of their CPU time.
-    next(results, None)
+        (problem, passing), known = next(judged)
+        if passing and _has_further(problem):
+            for code, row in zip(passing, next(tails), strict=True):
+                known[code] = (*known[code], *row)
+        yield {code: verdict_of(known[code]) for code in codes}
+    # A stream that is left before its end takes the sandbox's processes along, and what they say of their CPU time.
+    for _ in tails:
+        raise AssertionError("the sandbox gave more results than there were jobs")
+
+
+def _cells(sandbox: Sandbox, jobs: Iterator[Job]) -> Iterator[tuple[tuple[Cell, ...], ...]]:
+    for matrix in sandbox.run(jobs):
+        yield matrix.cells
+
+
+def _has_further(problem: Problem) -> bool:
+    return bool(problem.base_inputs and problem.plus_inputs)
+
+
+def _part(benchmark: Benchmark, problem: Problem, codes: Sequence[str], *, further: bool) -> Job:
+    """Return the job of the base inputs, or that of all others; without such a division the whole job."""
+    job = benchmark.job(problem, codes)
+    if not _has_further(problem):
+        return job
+    base = len(problem.base_inputs)
+    return replace(job, checks=job.checks[base:] if further else job.checks[:base])
+
+
+def judge_and_time(
+    sandbox: Sandbox, benchmark: Benchmark, work: Sequence[tuple[Problem, Sequence[str]]]
+) -> Iterator[dict[str, Verdict]]:
+    """Judge, and score how fast right programs are where the benchmark does, once all have been judged."""
+    verdicts = judge(sandbox, benchmark, work)
+    if not isinstance(benchmark, Timed):
+        yield from verdicts
+        return
+    for (problem, _), known in zip(work, list(verdicts), strict=True):
+        right = [code for code, verdict in known.items() if verdict.outcome == Outcome.PASSED.value]
+        found = dict(zip(right, benchmark.efficiency(sandbox, problem, right), strict=True)) if right else {}
+        yield {code: replace(verdict, efficiency=found.get(code, 0.0)) for code, verdict in known.items()}
 
 
 def lacking(sandbox: Sandbox, problem: Problem) -> str:
@@ -104,7 +163,8 @@ def metrics_of(
     """Compute every figure of every benchmark: each model, then the paired difference of the two.
 
     Names: ``pass@k`` for k = 1 and, with several samples a problem, the least number of samples that a problem
-    has; ``pass@1 without extraction``, which judges the first block as it stands; ``mcnemar_p`` with one sample.
+    has; ``eff@k`` for the same k where the benchmark scores efficiency; ``pass@1 without extraction``, which judges
+    the first block as it stands; ``mcnemar_p`` with one sample.
     Samples that could not be run here (``NOT_RUN``) are left out: they are no failures.
 
     Args:
@@ -122,7 +182,34 @@ def metrics_of(
             rows += _figure(own, f"pass@{k}", k, seed, (before, after), plain=False)
         if any(sample.plain_outcome for sample in own):
             rows += _figure(own, "pass@1 without extraction", 1, seed, (before, after), plain=True)
+        if any(sample.efficiency >= 0 for sample in own):
+            for k in sorted({1, min(counts.values())}):
+                rows += _efficiency_figure(own, k, seed, (before, after))
     return rows
+
+
+def _efficiency_figure(
+    samples: Sequence[Sample], k: int, seed: int, models: tuple[str, str]
+) -> Iterator[Metric]:
+    """Yield eff@k of each model and the difference over the problems of both, with bootstrap intervals."""
+    benchmark, name = samples[0].benchmark, f"eff@{k}"
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        scores[sample.model][sample.problem_id].append(max(0.0, sample.efficiency))
+    values = {
+        model: {problem_id: eff_at_k(of_one, k) for problem_id, of_one in by_problem.items()}
+        for model, by_problem in scores.items()
+    }
+    for model, of_model in values.items():
+        found = list(of_model.values())
+        interval = bootstrap_interval(found, stream(seed, "evaluation", benchmark, name, model))
+        yield Metric(model, benchmark, name, sum(found) / len(found), *interval, len(found))
+    before, after = (values.get(model, {}) for model in models)
+    shared = [problem_id for problem_id in before if problem_id in after]
+    if shared:
+        random = stream(seed, "evaluation", benchmark, name, DIFFERENCE)
+        change = paired_difference([before[one] for one in shared], [after[one] for one in shared], random)
+        yield Metric(DIFFERENCE, benchmark, name, change.value, change.low, change.high, change.count)
 
 
 def _figure(

@@ -2,19 +2,22 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from codedpo.benchmarks import load_benchmark
+from codedpo.benchmarks.base import Problem
 from codedpo.context import Part, StageContext
 from codedpo.core.config import ModelConfig
-from codedpo.core.records import Metric, Sample
+from codedpo.core.records import Metric, Sample, Speed
 from codedpo.core.registry import load
 from codedpo.core.tables import read_rows, write_atomically
 from codedpo.evaluation.answering import Benchmarks, Item, ask, check_harness, judged_replies, requests_of
+from codedpo.evaluation.efficiency import figures_of, measure, races
 from codedpo.evaluation.scoring import AFTER, BEFORE, metrics_of
 from codedpo.llm.base import Reply
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.weights import check_engine
+from codedpo.sandbox.base import IMPORT_REFUSED
 from codedpo.services import GENERATORS, Services
 
 
@@ -54,14 +57,37 @@ def run(context: StageContext) -> None:
                 replies = _replies(context, part, [item for item in items if item.model == model], benchmarks)
                 asked = model
             rows += judged_replies(context.services.sandbox_for, benchmarks, context.config, own, replies)
-        for outcome, count in Counter(row.outcome for row in rows).items():
-            part.count(outcome, count)
+        for row in rows:
+            part.count(row.outcome)
+            if row.error_type.startswith(IMPORT_REFUSED):
+                part.count(f"import_refused_{row.error_type.removeprefix(IMPORT_REFUSED)}")
         metrics: list[Metric] = []
+        speeds: list[Speed] = []
         if part.items and part.items[-1] is items[-1]:
-            before = read_rows(context.folder.parts_of(Sample), Sample)
-            metrics = metrics_of([*before, *rows], context.config.seed)
-        part.write({Sample: rows, Metric: metrics})
+            samples = [*read_rows(context.folder.parts_of(Sample), Sample), *rows]
+            metrics = metrics_of(samples, context.config.seed)
+            if section.efficiency:
+                speeds = _speeds(context, benchmarks, problems, samples)
+                metrics += figures_of(speeds, context.config.seed)
+                for note, count in Counter(speed.note for speed in speeds if speed.note).items():
+                    part.count(f"not_timed_{note}", count)
+        part.write({Sample: rows, Speed: speeds, Metric: metrics})
     _write_samples(context)
+
+
+def _speeds(
+    context: StageContext,
+    benchmarks: Benchmarks,
+    problems: Mapping[str, Sequence[Problem]],
+    samples: Sequence[Sample],
+) -> list[Speed]:
+    """Time the right answers of both models against each other, one benchmark after another."""
+    speeds: list[Speed] = []
+    for name, benchmark in benchmarks.items():
+        entered = races(samples, problems[name], name, BEFORE, AFTER)
+        sandbox = context.services.sandbox_for(benchmark.modules)
+        speeds += measure(sandbox, benchmark, entered, context.voice)
+    return speeds
 
 
 def _engine(context: StageContext, model: str) -> CachedGenerator:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from codedpo.core.records import AlternativePair, Metric, Pair, Sample, TrainingStep
+from codedpo.core.records import AlternativePair, Metric, Pair, Sample, Speed, TrainingStep
 from codedpo.report import curves, figures, results, tables
 from codedpo.report.figures import Series, number
 from codedpo.report.run_folder import RunFolder
@@ -40,6 +40,7 @@ class Content:
     alternatives: Sequence[AlternativePair]
     training_steps: Sequence[TrainingStep]
     samples: Sequence[Sample]
+    speeds: Sequence[Speed]
     metrics: Sequence[Metric]
     pass_shares: np.ndarray[Any, np.dtype[np.float64]]
     """For each solution, the share of its task's tests that it passed."""
@@ -93,6 +94,8 @@ def render(content: Content) -> str:
         training_figures=_training(content.training_steps),
         result_figures=result_figures(content.metrics),
         result_rows=results.result_rows(content.metrics),
+        speed_figures=speed_figures(content.speeds),
+        speed_rows=results.speed_rows(content.metrics, content.speeds),
         outcomes=results.outcome_counts(content.samples),
         changed=results.changed_problems(content.samples),
         variants=variants,
@@ -271,4 +274,29 @@ def result_figures(metrics: Sequence[Metric]) -> list[Figure]:
         if rows:
             svg = figures.interval_plot(rows, title, x_label=x_label, zero_line=difference)
             drawn.append(Figure(title, Markup(svg), [], [], [], "lines: 95% intervals over problems"))
+    return drawn
+
+
+def speed_figures(speeds: Sequence[Speed]) -> list[Figure]:
+    """Draw the speed-up of every timed problem of each benchmark, in rising order, with its interval."""
+    drawn = []
+    for benchmark in dict.fromkeys(row.benchmark for row in speeds):
+        timed = sorted(
+            (row for row in speeds if row.benchmark == benchmark and not row.note), key=lambda row: row.ratio
+        )
+        if len(timed) < 2:
+            continue
+        title = f"{results.title_of(benchmark)}: CPU time before over after"
+        line = Series("problems, rising", [(rank, row.ratio) for rank, row in enumerate(timed, 1)])
+        band = [(rank, row.low, row.high) for rank, row in enumerate(timed, 1)]
+        svg = figures.line_chart(
+            [line], f"{title}, logarithmic", x_label="problem", logarithmic=True, band=band
+        )
+        rows = [
+            [row.problem_id, *(f"{value:.2f}" for value in (row.ratio, row.low, row.high))] for row in timed
+        ]
+        columns = ["problem", "ratio", "low", "high"]
+        drawn.append(
+            Figure(title, Markup(svg), [line], columns, rows, "band: 95% intervals; above 1: faster after")
+        )
     return drawn

@@ -1,14 +1,16 @@
 """Results before and after training as plain data, and the one sentence that they allow."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from codedpo.core.records import Metric, Outcome, Sample
+from codedpo.core.records import Metric, Outcome, Sample, Speed, SpeedFigure
 from codedpo.report.figures import Interval
 
 MAIN_METRIC = "pass@1"
 P_VALUE = "mcnemar_p"
+APART = (P_VALUE, *SpeedFigure)
+"""Figures that are no shares of solved problems, so that they have places of their own."""
 TONES = {"before": "before"}
 
 
@@ -44,11 +46,11 @@ def title_of(benchmark: str) -> str:
 
 def intervals_of(metrics: Sequence[Metric], *, difference: bool) -> list[Interval]:
     """Return the rows of the interval plots, in percent (points for differences)."""
-    names = {row.name for row in metrics if row.name not in (MAIN_METRIC, P_VALUE)}
+    names = {row.name for row in metrics if row.name not in (MAIN_METRIC, *APART)}
     several = len({row.benchmark for row in metrics}) > 1
     rows = []
     for row in metrics:
-        if row.name == P_VALUE or (row.model == "difference") != difference:
+        if row.name in APART or (row.model == "difference") != difference:
             continue
         if row.name != MAIN_METRIC and row.name in names and "extraction" in row.name:
             continue
@@ -68,7 +70,7 @@ def result_rows(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     p_values = {row.benchmark: row for row in metrics if row.name == P_VALUE}
     for metric in metrics:
-        if metric.name == P_VALUE:
+        if metric.name in APART:
             continue
         row = rows.setdefault(
             (metric.benchmark, metric.name),
@@ -82,6 +84,28 @@ def result_rows(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
         )
         row[metric.model] = metric
     return list(rows.values())
+
+
+def speed_rows(metrics: Sequence[Metric], speeds: Sequence[Speed]) -> list[dict[str, Any]]:
+    """Return one row for each benchmark with timed answers: its speed figures, and what became of its problems."""
+    figures: dict[str, dict[str, Metric]] = defaultdict(dict)
+    for metric in metrics:
+        if metric.name in tuple(SpeedFigure):
+            figures[metric.benchmark][SpeedFigure(metric.name).name] = metric
+    rows = []
+    for benchmark in dict.fromkeys(row.benchmark for row in speeds):
+        own = [row for row in speeds if row.benchmark == benchmark]
+        notes = Counter(row.note.replace("_", " ") or "timed" for row in own)
+        rows.append(
+            {
+                "benchmark": title_of(benchmark),
+                "count": len(own),
+                "notes": ", ".join(f"{count} {note}" for note, count in notes.most_common()),
+                "left_out": sum(row.inputs_left_out for row in own),
+                "figures": figures[benchmark],
+            }
+        )
+    return rows
 
 
 def changed_problems(samples: Sequence[Sample]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from codedpo.core.records import (
     Seed,
     Solution,
     SolutionScore,
+    Speed,
     Task,
     Test,
     TestScore,
@@ -52,6 +53,7 @@ def content_of(context: StageContext) -> Content:
         alternatives=context.read(AlternativePair),
         training_steps=context.read(TrainingStep),
         samples=context.read(Sample),
+        speeds=context.read(Speed),
         metrics=context.read(Metric),
         pass_shares=pass_shares(executions, Outcome.PASSED.value),
     )
