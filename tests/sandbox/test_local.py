@@ -126,6 +126,8 @@ def test_a_reference_gives_the_expectations(level_3: LocalSandbox) -> None:
     [
         (Limits(cpu_seconds=0.05), Limits(cpu_seconds=5), "def f(x):\n    sum(range(10**7))\n    return 4"),
         (Limits(memory_mib=32), Limits(memory_mib=512), "def f(x):\n    return len(bytearray(2**26)) and 4"),
+        # More than the processes beside the child may use themselves.
+        (Limits(memory_mib=32), Limits(memory_mib=4096), "def f(x):\n    return len(bytearray(2**26)) and 4"),
         (Limits(output_kib=16), Limits(output_kib=8192), "def f(x):\n    return 'a' * (2 << 20)"),
         (
             Limits(cpu_seconds=0.1, wall_factor=1),
@@ -139,7 +141,7 @@ def test_a_reference_gives_the_expectations(level_3: LocalSandbox) -> None:
             " range(8)]\n    [t.start() for t in ts]\n    [t.join() for t in ts]\n    return 4",
         ),
     ],
-    ids=["cpu", "memory", "output", "wall", "threads"],
+    ids=["cpu", "memory", "large memory", "output", "wall", "threads"],
 )
 def test_a_limit_is_felt(sandbox: LocalSandbox, tight: Limits, loose: Limits, source: str) -> None:
     value = "'a' * (2 << 20)" if "'a'" in source else "4"

@@ -153,9 +153,9 @@ def used_address_space() -> int:
 
 
 def limit_helper(address_space: int) -> None:
-    """Limit what a helper process itself may use."""
+    """Limit what a helper process itself may use; its children may be allowed more memory than it is."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
 
