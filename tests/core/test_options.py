@@ -29,6 +29,7 @@ SEEN_BY = {
     "model.url": "candidates/test_stage.py::test_counts_and_sampling_reach_the_model",
     "model.key_variable": "llm/test_openai.py::test_the_key_is_taken_from_the_variable_that_the_config_names",
     "model.path": "candidates/test_stage.py::test_a_generator_from_elsewhere_with_its_options_writes_the_candidates",
+    "model.recording": "e2e/test_chain.py::test_a_recording_of_the_configured_model_spares_its_replies",
     "model.template": "training/test_architectures.py::test_it_trains_merges_and_is_evaluated",
     "model.options": "llm/test_openai.py::test_the_config_reaches_the_calls",
     "seeds.sources.kind": "seeds/test_sources.py::test_rows_in_the_layout_of_the_stack",

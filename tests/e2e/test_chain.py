@@ -20,7 +20,7 @@ from codedpo.core.records import Metric, Pair, PairKind, Sample, TrainingStep
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
-from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.cache import CachedGenerator, export_recording
 from codedpo.llm.recorded import RecordedGenerator, read_recording
 from codedpo.llm.replay_server import ReplayServer
 from codedpo.services import GENERATORS, Services
@@ -211,6 +211,19 @@ def test_with_recorded_answers_every_kind_gives_equal_tables(
     }
     if kind == "openai":  # an endpoint counts the tokens of a call, not of each of its samples
         found, recorded = without_tokens(found), without_tokens(recorded)
+    assert found == recorded
+
+
+def test_a_recording_of_the_configured_model_spares_its_replies(
+    tiny: Path, tmp_path: Path, recorded: dict[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEDPO_CACHE_DIR", str(tmp_path / "cache"))
+    model = f"model={{kind: local, name: {tiny}}}"
+    config = load_config(CHAIN, [f"runs_folder={tmp_path / 'first'}", model])
+    fill(Services(config, config.run_folder, Voice(quiet=True)).generator.inner, config.run_folder)
+    file = tmp_path / "recording.jsonl.gz"
+    export_recording(config.run_folder / "requests.sqlite", file)
+    found = until_pairs(tmp_path / "second", f"model={{kind: local, name: {tiny}, recording: {file}}}")
     assert found == recorded
 
 

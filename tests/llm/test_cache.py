@@ -105,6 +105,21 @@ def test_replies_of_a_base_run_are_used_and_its_cache_stays_as_it_was(tmp_path: 
     assert (tmp_path / "base.sqlite").read_bytes() == content
 
 
+def test_a_recording_answers_first_and_the_model_gives_the_rest(tmp_path: Path) -> None:
+    first = CachedGenerator(Numbers(), tmp_path / "first.sqlite")
+    replies = texts(first.generate([ask(2)]))
+    first.export(tmp_path / "recording.jsonl.gz")
+    model = Numbers()
+    cache = CachedGenerator(model, tmp_path / "own.sqlite", recording=tmp_path / "recording.jsonl.gz")
+    assert replies.items() <= texts(cache.generate([ask(3)])).items()
+    assert model.given == 1
+    other = Numbers()
+    other.identity = "other"
+    cache = CachedGenerator(other, tmp_path / "other.sqlite", recording=tmp_path / "recording.jsonl.gz")
+    list(cache.generate([ask(2)]))
+    assert other.given == 2
+
+
 FILL = """
 import sys, time
 from codedpo.llm.base import Message, Reply, Request, Sampling

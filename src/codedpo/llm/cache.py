@@ -4,7 +4,7 @@ import gzip
 import json
 import sqlite3
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, replace
 from itertools import chain
@@ -13,6 +13,7 @@ from pathlib import Path
 from codedpo.core.errors import DataError
 from codedpo.core.tables import write_atomically
 from codedpo.llm.base import Generator, Reply, Request
+from codedpo.llm.recorded import read_recording
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (key TEXT PRIMARY KEY, request TEXT NOT NULL) WITHOUT ROWID;
@@ -82,19 +83,28 @@ class CachedGenerator:
     once. A kill loses at most the replies of the last second.
     """
 
-    def __init__(self, inner: Generator, path: Path, bases: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, inner: Generator, path: Path, bases: Iterable[Path] = (), recording: Path | None = None
+    ) -> None:
         """Open or create the cache.
 
         Args:
             inner: The model.
             path: The file.
             bases: Caches of other runs, as far as there are any: looked into, never written.
+            recording: Replies of an earlier run, as ``export_recording`` writes them.
 
         Raises:
-            DataError: a file is not such a cache.
+            DataError: a file is not such a cache, or no recording.
         """
         self.inner = inner
         self.path = Path(path)
+        self._recorded: defaultdict[str, dict[int, Reply]] = defaultdict(dict)
+        for row in read_recording(recording) if recording else ():
+            if row["model"] == inner.identity and row["finish_reason"] != "refused":
+                tokens = row.get("prompt_tokens", 0), row.get("completion_tokens", 0)
+                reply = Reply("", row["position"], row["text"], row["finish_reason"], *tokens)
+                self._recorded[row["key"]][reply.position] = reply
         self._bases = [_connect(base) for base in bases if base.exists()]
         self._counters: Counter[str] = Counter()
         self._connection = _connect(self.path)
@@ -150,7 +160,7 @@ class CachedGenerator:
 
     def _lookup(self, key: str) -> dict[int, Reply]:
         query = f"SELECT {_COLUMNS} FROM replies WHERE model = ? AND key = ? AND finish_reason != 'refused'"
-        return {
+        return self._recorded[key] | {
             row[0]: Reply("", *row)
             for connection in (*self._bases, self._connection)
             for row in connection.execute(query, (self.identity, key))
