@@ -1,6 +1,7 @@
 """``codedpo exec`` as a person meets it: a real process on published data."""
 
 import gzip
+import functools
 import json
 import os
 import shutil
@@ -310,7 +311,10 @@ def test_nothing_is_left_behind_when_it_is_stopped(tmp_path: Path, how: signal.S
     solutions = write(tmp_path / "s.jsonl", [{"task_id": n, "code": loop} for n in range(500)])
     tests = write(tmp_path / "t.jsonl", [{"task_id": n, "call": "f(1)", "expected": 1} for n in range(500)])
     out = tmp_path / "m.parquet"
-    process = subprocess.Popen([*COMMAND, *map(str, (solutions, tests, "-o", out))], stderr=subprocess.PIPE)
+    # A suite that runs in the background of a shell ignores Ctrl-C, and so would its children.
+    listens = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    command = [*COMMAND, *map(str, (solutions, tests, "-o", out))]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, preexec_fn=listens)
     running = psutil.Process(process.pid)
     deadline = time.monotonic() + 60
     while len(family := running.children(recursive=True)) < 3 and time.monotonic() < deadline:
