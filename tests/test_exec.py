@@ -1,7 +1,7 @@
 """``codedpo exec`` as a person meets it: a real process on published data."""
 
-import gzip
 import functools
+import gzip
 import json
 import os
 import shutil

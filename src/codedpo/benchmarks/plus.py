@@ -35,7 +35,7 @@ SLOW = {
     "sum_average": 6.0,
     "tri": 2.0,
 }
-"""evalplus allows an input ``CPU_SECONDS``, or four times what the published solution takes: here those where that is more."""
+"""evalplus allows an input ``CPU_SECONDS``, or four times what the published solution takes: where that is more."""
 MEMORY_MIB, LARGE_MEMORY_MIB = 1024, 1900
 """Of all functions, and of those whose published solution needs a gigabyte for some inputs (``HUGE_VALUED``)."""
 FLOAT_TOLERANCE = 1e-6
