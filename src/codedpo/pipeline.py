@@ -267,7 +267,7 @@ def _note_origins(folder: Path, services: Services, voice: Voice) -> None:
     new = {key: text for key, text in services.origins.items() if manifest["weights"].get(key) != text}
     for key, text in new.items():
         if key != "digest":
-            voice.say(f"[dim]{key}: {text}[/dim]", event="weights", role=key, weights=text)
+            voice.say(f"{key}: {text}", event="weights", style="dim", role=key, weights=text)
     if new:
         write_json(path, manifest | {"weights": manifest["weights"] | new})
 
@@ -300,15 +300,22 @@ def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
 
 
 def _run_stage(
-    stage: Stage, config: Config, services: Services, voice: Voice, summaries: dict[str, StageSummary]
+    stage: Stage,
+    config: Config,
+    services: Services,
+    voice: Voice,
+    summaries: dict[str, StageSummary],
+    *,
+    may_adopt: bool,
 ) -> StageSummary:
-    """Run, resume or reuse one stage."""
+    """Run, resume or reuse one stage; one that is to be redone is not adopted."""
     identity = identity_of(stage, config, services, summaries)
     _note_origins(config.run_folder, services, voice)
     own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
-    if not own.exists() and _adopt(config, stage, identity):
+    if may_adopt and not own.exists() and _adopt(config, stage, identity):
         voice.say(
-            f"[dim]{stage.name}: adopted from {config.base_run}[/dim]",
+            f"{stage.name}: adopted from {config.base_run}",
+            style="dim",
             event="stage_adopted",
             stage=stage.name,
         )
@@ -316,12 +323,13 @@ def _run_stage(
     summary = folder.summary()
     if summary is not None:
         voice.say(
-            f"[dim]{stage.name}: {_counts(summary)} (done before)[/dim]",
+            f"{stage.name}: {_counts(summary)} (done before)",
+            style="dim",
             event="stage_reused",
             stage=stage.name,
         )
         return summary
-    voice.say(f"[bold]{stage.name}[/bold]", event="stage_started", stage=stage.name)
+    voice.say(stage.name, event="stage_started", style="bold", stage=stage.name)
     if "model" not in stage.services:
         services.release_generator()
     folders = {
@@ -376,7 +384,7 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     before_report = min(until, STAGE_NAMES[-2], key=stage_position)
     summaries = run_one(config, voice, until=before_report, redo=redo)
     for name, variant in variants.items():
-        voice.say(f"[bold]variant {name}[/bold]", event="variant_started", variant=name)
+        voice.say(f"variant {name}", event="variant_started", style="bold", variant=name)
         run_one(variant, voice, until=until, redo=redo)
     return summaries if until == before_report else run_one(config, voice, until=until)
 
@@ -419,7 +427,10 @@ def run_one(
                 if check is not None:
                     check(services)
             for stage in stages:
-                summaries[stage.name] = _run_stage(stage, config, services, voice, summaries)
+                may_adopt = stage_position(stage.name) < first_redone
+                summaries[stage.name] = _run_stage(
+                    stage, config, services, voice, summaries, may_adopt=may_adopt
+                )
         finally:
             services.close()
     return summaries

@@ -137,8 +137,9 @@ class Services:
         asked = self.config.sandbox.minimum_level
         if not self._sandboxes and asked < SAFE_LEVEL and (level := sandbox.probe().level) < SAFE_LEVEL:
             self.voice.say(
-                f"[bold yellow]weak isolation: level {level}, as sandbox.minimum_level={asked} allows; "
-                "run only programs that you would run without a sandbox[/]",
+                f"weak isolation: level {level}, as sandbox.minimum_level={asked} allows; "
+                "run only programs that you would run without a sandbox",
+                style="bold yellow",
                 event="weak_isolation",
                 level=level,
             )

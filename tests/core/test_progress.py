@@ -39,3 +39,10 @@ def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     Voice(quiet=True).say("something")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("json_lines", [False, True])
+def test_brackets_are_brackets(capsys: pytest.CaptureFixture[str], json_lines: bool) -> None:
+    Voice(json_lines=json_lines).say("set sandbox.modules=[bold] or [/]", style="dim")
+    said = capsys.readouterr().err
+    assert "set sandbox.modules=[bold] or [/]" in said

@@ -273,6 +273,10 @@ def test_an_ablation_adopts_the_stages_of_its_base_run(run: Path, tmp_path: Path
     adopted = [path.parent.name for path in sorted(config.run_folder.glob("*/adopted.json"))]
     assert adopted == ["1-seeds", "2-tasks", "3-candidates", "4-executions"]
     assert summaries["rankings"].rows["solution_scores"] > 0
+    pipeline.run(config, Voice(quiet=True), until="rankings", redo="executions")
+    adopted = [path.parent.name for path in sorted(config.run_folder.glob("*/adopted.json"))]
+    assert adopted == ["1-seeds", "2-tasks", "3-candidates"]
+    assert StageFolder(run / "4-executions").summary() is not None
     changed = load_config(CHAIN, [*overrides, "candidates.tests=7"])
     with pytest.raises(StaleError, match=r"3-candidates was made with other settings"):
         pipeline.run(changed, Voice(quiet=True), until="rankings")

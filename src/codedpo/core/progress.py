@@ -39,19 +39,19 @@ class Voice:
                 processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
             )
 
-    def say(self, text: str, event: str = "message", **fields: Any) -> None:
-        """Print one line, or log it as ``event`` with ``fields``."""
+    def say(self, text: str, event: str = "message", style: str = "", **fields: Any) -> None:
+        """Print one line, or log it as ``event`` with ``fields``; brackets in it are brackets."""
         if self._log is not None:
-            self._log.msg(event, text=Text.from_markup(text).plain, **fields)
+            self._log.msg(event, text=text, **fields)
         else:
-            self.console.print(text, soft_wrap=True)
+            self.console.print(Text(text, style), soft_wrap=True)
 
     @contextmanager
     def progress(self, description: str, total: int, done: int = 0) -> Iterator[Advance]:
         """Show progress of ``total`` steps, ``done`` of them before this run; yields the function that advances it."""
         if self.console.is_terminal and not self.console.quiet:
             columns = (
-                TextColumn("  [bold]{task.description}"),
+                TextColumn("  {task.description}", style="bold", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
