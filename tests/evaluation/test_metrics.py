@@ -120,6 +120,40 @@ def test_paired_difference_of_exchanged_models_is_the_negative(pairs: list[tuple
     assert forward.value == pytest.approx(np.mean(after) - np.mean(before))
 
 
+def test_paired_interval_of_a_published_example() -> None:
+    # Airway hyper-responsiveness of 21 children (Bentur et al. 2009), the score interval of Fagerland et al. 2014,
+    # Statistics in Medicine 33:2850.
+    assert metrics.paired_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+
+
+CHANGES = st.integers(1, 300).flatmap(
+    lambda count: st.integers(0, count).flatmap(
+        lambda gained: st.tuples(st.just(gained), st.integers(0, count - gained), st.just(count))
+    )
+)
+
+
+@given(CHANGES)
+def test_paired_interval_holds_the_difference_and_excludes_0_where_mcnemars_score_does(
+    case: tuple[int, int, int],
+) -> None:
+    gained, lost, count = case
+    low, high = metrics.paired_interval(gained, lost, count)
+    assert -1 <= low < high <= 1
+    assert low - 1e-9 <= (gained - lost) / count <= high + 1e-9
+    statistic = abs(gained - lost) / math.sqrt(gained + lost) if gained + lost else 0.0
+    if abs(statistic - metrics.NORMAL_975) > 1e-6:
+        assert (low > 0 or high < 0) == (statistic > metrics.NORMAL_975)
+
+
+def test_no_changed_problem_still_leaves_a_difference_open() -> None:
+    same = [1.0, 0.0] * 82
+    found = metrics.paired_difference(same, same, np.random.default_rng(0))
+    assert found.value == 0
+    assert -0.03 < found.low < -0.02
+    assert 0.02 < found.high < 0.03
+
+
 def test_paired_difference_needs_the_same_problems() -> None:
     with pytest.raises(ValueError):
         metrics.paired_difference([1.0], [1.0, 0.0], np.random.default_rng(0))

@@ -113,14 +113,50 @@ def pass_rate(passed: Sequence[int], samples: Sequence[int], k: int, random: np.
 def paired_difference(
     before: Sequence[float], after: Sequence[float], random: np.random.Generator
 ) -> Estimate:
-    """Return the mean of ``after - before`` over the same problems, with its bootstrap interval.
+    """Return the mean of ``after - before`` over the same problems with its interval.
+
+    Where every value is 0 or 1 (one sample a problem) it is the score interval of paired shares, which has a width even
+    where no problem changed; otherwise that of the bootstrap.
 
     Raises:
         ValueError: the two do not have the same problems.
     """
     differences = [late - early for early, late in zip(before, after, strict=True)]
-    low, high = bootstrap_interval(differences, random)
+    if {*before, *after} <= {0.0, 1.0}:
+        low, high = paired_interval(differences.count(1.0), differences.count(-1.0), len(differences))
+    else:
+        low, high = bootstrap_interval(differences, random)
     return Estimate(float(np.mean(differences)), low, high, len(differences))
+
+
+def paired_interval(gained: int, lost: int, count: int) -> tuple[float, float]:
+    """Return the 95% score interval of ``(gained - lost) / count`` (Tango 1998, Statistics in Medicine 17:891).
+
+    The differences that a score test would not refuse, given how many of ``count`` problems changed either way.
+
+    Raises:
+        ValueError: there is no problem, or more changed than there are.
+    """
+    if count < 1 or min(gained, lost) < 0 or gained + lost > count:
+        raise ValueError(f"{gained} gained and {lost} lost of {count} problems are not possible")
+
+    def score(difference: float) -> float:
+        spread = difference * (1 - difference)
+        middle = (2 * count - gained + lost) * difference - gained - lost
+        lost_share = (math.sqrt(max(0.0, middle**2 + 8 * count * lost * spread)) - middle) / (4 * count)
+        variance = count * (2 * lost_share + spread)
+        return (gained - lost - count * difference) / math.sqrt(variance) if variance > 0 else 0.0
+
+    found = (gained - lost) / count
+
+    def bound(end: float) -> float:
+        inside, outside = found, end
+        for _ in range(60):
+            half = (inside + outside) / 2
+            inside, outside = (half, outside) if abs(score(half)) < NORMAL_975 else (inside, half)
+        return (inside + outside) / 2
+
+    return bound(-1.0), bound(1.0)
 
 
 def mcnemar_p(gained: int, lost: int) -> float:

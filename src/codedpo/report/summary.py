@@ -118,7 +118,7 @@ def _variants_table(rows: list[dict[str, Any]]) -> Table:
     benchmarks = dict.fromkeys(name for row in rows for name in row["results"])
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("variant", style="bold")
-    table.add_column("what differs")
+    table.add_column("what differs", overflow="fold")
     for name in ("pairs", "steps", *benchmarks):
         table.add_column(name, justify="right")
     for row in rows:
