@@ -392,20 +392,7 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
 def run_one(
     config: Config, voice: Voice, *, until: str = "report", redo: str = ""
 ) -> dict[str, StageSummary]:
-    """Do what is missing of a run without its variants, up to and with the stage ``until``.
-
-    Args:
-        config: The whole config.
-        voice: Says what happens.
-        until: Last stage to run.
-        redo: Delete this stage and all after it first.
-
-    Returns:
-        The summary of each stage, in order.
-
-    Raises:
-        CodedpoError: what a person has to mend; everything finished before is kept.
-    """
+    """Do what ``run`` does, without the variants."""
     last = stage_position(until)
     first_redone = stage_position(redo) if redo else len(STAGES)
     folder = config.run_folder

@@ -30,12 +30,8 @@ def export_folder(folder: Path, target: Path) -> None:
         BackendError: the package ``gguf`` is missing.
         DataError: the architecture, the tokenizer or a tensor cannot be written as GGUF.
     """
-    gguf = _package()
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    architecture = architecture_of(config)
-    writer = gguf.GGUFWriter(target, architecture.name, use_temp_file=False)
-    add_metadata(writer, folder, config)
-    _write(writer, list(_folder_tensors(folder, config, architecture)))
+    writer, tensors = _prepared(folder, target)
+    _write(writer, tensors)
 
 
 def check_folder(folder: Path) -> None:
@@ -45,11 +41,17 @@ def check_folder(folder: Path) -> None:
         BackendError: the package ``gguf`` is missing.
         DataError: the architecture, the tokenizer or a tensor cannot be written as GGUF.
     """
+    _prepared(folder, None)
+
+
+def _prepared(folder: Path, target: Path | None) -> tuple[Any, list[Tensor]]:
+    """Return a writer that holds the metadata of a folder, and the tensors that it is to write."""
     gguf = _package()
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     architecture = architecture_of(config)
-    add_metadata(gguf.GGUFWriter(None, architecture.name), folder, config)
-    list(_folder_tensors(folder, config, architecture))
+    writer = gguf.GGUFWriter(target, architecture.name, use_temp_file=False)
+    add_metadata(writer, folder, config)
+    return writer, list(_folder_tensors(folder, config, architecture))
 
 
 def requantise(source: Path, target: Path) -> None:
