@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from codedpo.core.cache import cache_folder
-from codedpo.core.config import Config, load_config
+from codedpo.core.config import Config
+from codedpo.core.config_files import load_config
 from codedpo.core.errors import CodedpoError
 from codedpo.core.progress import Voice
 from codedpo.services import GENERATORS, SANDBOXES, Services

@@ -64,7 +64,7 @@ def run_command(
     as_json: AsJson = False,
 ) -> None:
     """Run, or resume, every stage of a config: seeds to report."""
-    from codedpo.core.config import load_config
+    from codedpo.core.config_files import load_config
 
     settings = load_config(config, overrides or [])
     if dry_run:
@@ -88,7 +88,7 @@ def config_command(config: ConfigPath, overrides: Overrides = None, as_json: AsJ
     """Print every value of a config, defaults included."""
     import yaml
 
-    from codedpo.core.config import load_config
+    from codedpo.core.config_files import load_config
 
     values = load_config(config, overrides or []).model_dump(mode="json")
     _print_json(values) if as_json else typer.echo(
@@ -152,7 +152,7 @@ def exec_command(
     as_json: AsJson = False,
 ) -> None:
     """Run solutions against tests, isolated, and write the pass matrix."""
-    from codedpo.core.config import config_of
+    from codedpo.core.config_files import config_of
     from codedpo.core.progress import Voice
     from codedpo.execute import execute, print_summary
 

@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from codedpo.context import StageContext
-from codedpo.core.config import Config, variants_of
+from codedpo.core.config import Config
+from codedpo.core.config_files import variants_of
 from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from codedpo.core.config import Config, variants_of
+from codedpo.core.config import Config
+from codedpo.core.config_files import variants_of
 from codedpo.pipeline import AFTER_DATA, STAGE_NAMES, stage_position
 
 TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 245}

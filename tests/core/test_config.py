@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from codedpo.core.config import config_of, load_config, variants_of
+from codedpo.core.config_files import config_of, load_config, variants_of
 from codedpo.core.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yaml"))

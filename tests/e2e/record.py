@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from codedpo import pipeline
-from codedpo.core.config import load_config
+from codedpo.core.config_files import load_config
 from codedpo.core.progress import Voice
 from codedpo.llm.cache import export_recording
 

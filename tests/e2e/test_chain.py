@@ -13,7 +13,7 @@ from tests.llm.tiny_models import save_tiny
 from tests.test_cli import codedpo
 
 from codedpo import pipeline
-from codedpo.core.config import load_config
+from codedpo.core.config_files import load_config
 from codedpo.core.errors import StaleError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Metric, Pair, PairKind, Sample, TrainingStep

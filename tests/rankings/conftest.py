@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codedpo import pipeline
-from codedpo.core.config import load_config
+from codedpo.core.config_files import load_config
 from codedpo.core.progress import Voice
 
 CHAIN = Path(__file__).resolve().parents[1] / "e2e" / "chain.yaml"

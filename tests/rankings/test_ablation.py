@@ -8,7 +8,7 @@ import yaml
 from tests.rankings.conftest import CHAIN, recorded
 from tests.test_cli import codedpo
 
-from codedpo.core.config import load_config
+from codedpo.core.config_files import load_config
 from codedpo.core.records import AlternativePair, Execution, Pair, Timing
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows

@@ -17,7 +17,8 @@ from typing import Any
 from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.base import Problem
 from codedpo.context import cpu_seconds
-from codedpo.core.config import Config, config_of
+from codedpo.core.config import Config
+from codedpo.core.config_files import config_of
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Sample, Speed

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from codedpo.core.config import Plugin, RankingsConfig, parse_yaml
+from codedpo.core.config import Plugin, RankingsConfig
+from codedpo.core.config_files import parse_yaml
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.records import SolutionScore
 from codedpo.core.tables import write_rows
