@@ -21,7 +21,7 @@ import psutil
 from codedpo.core.records import Pair, PairKind, Reject, Timing
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, table_name
-from codedpo.pipeline import STAGES, stage_path, stage_position
+from codedpo.stages import STAGES, stage_path, stage_position
 
 MEASURED = {"cpu_ns", "peak_kib", "wall_ns", "samples_ns", "repeats"}
 LAST = "pairs"

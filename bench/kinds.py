@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.llama_server import LlamaServer
 from codedpo.llm.weights import EMBEDDED_DEFAULT, hf_folder, resolve
-from codedpo.pipeline import STAGE_NAMES
+from codedpo.stages import STAGE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (

@@ -81,7 +81,7 @@ class StageContext:
     def _paths(self, row_type: type[Any]) -> Sequence[Path]:
         if row_type not in self.inputs:
             raise DataError(
-                f"the stage {self.name} reads no table of {row_type.__name__}; add it to pipeline.STAGES."
+                f"the stage {self.name} reads no table of {row_type.__name__}; add it to STAGES in codedpo.stages."
             )
         return self.inputs[row_type]
 

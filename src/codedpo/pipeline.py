@@ -1,18 +1,12 @@
-"""The nine stages: their order, what each reads and writes, and when a stored result may be used again."""
+"""Running the stages: when a stored result may be used again, and what is done where there is none."""
 
 import fcntl
 import importlib
 import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,118 +17,10 @@ from codedpo.core.config_files import variants_of
 from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
-from codedpo.core.records import (
-    AlternativePair,
-    Convergence,
-    Execution,
-    Metric,
-    Pair,
-    Sample,
-    Seed,
-    Solution,
-    SolutionScore,
-    Speed,
-    Task,
-    Test,
-    TestScore,
-    Text,
-    Timing,
-    TrainingStep,
-)
 from codedpo.core.stage import StageFolder, StageSummary, write_json
+from codedpo.manifest import note_origins, record_attempt
 from codedpo.services import Services
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage. ``reads`` and ``writes`` are tables; everything that can change its rows is its identity."""
-
-    name: str
-    version: int
-    """Raised when the code changes what the stage writes for equal inputs."""
-    sections: tuple[str, ...]
-    """Parts of the config that its rows depend on."""
-    reads: tuple[type, ...]
-    writes: tuple[type, ...]
-    services: tuple[str, ...] = ()
-    """Which of model, sandbox, weights, benchmarks its rows depend on."""
-
-
-STAGES = (
-    Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
-    Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks")),
-    Stage("candidates", 1, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
-    Stage("executions", 1, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
-    Stage(
-        "rankings",
-        1,
-        ("rankings",),
-        (Test, Execution),
-        (SolutionScore, TestScore, Convergence),
-    ),
-    Stage(
-        "pairs",
-        2,
-        ("pairs", "sandbox"),
-        (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
-        (Pair, AlternativePair, Timing),
-        ("sandbox",),
-    ),
-    Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
-    Stage(
-        "evaluation",
-        2,
-        ("evaluation", "sandbox"),
-        (TrainingStep,),
-        (Sample, Speed, Metric),
-        ("weights", "sandbox"),
-    ),
-    Stage(
-        "report",
-        2,
-        ("report", "description", "variants"),
-        (
-            Seed,
-            Text,
-            Task,
-            Solution,
-            Test,
-            Execution,
-            SolutionScore,
-            TestScore,
-            Convergence,
-            Timing,
-            Pair,
-            AlternativePair,
-            TrainingStep,
-            Sample,
-            Speed,
-            Metric,
-        ),
-        (),
-    ),
-)
-AFTER_DATA = ("training", "evaluation")
-"""Stages that ``data_only`` leaves out."""
-STAGE_NAMES = tuple(stage.name for stage in STAGES)
-
-
-def stage_position(name: str) -> int:
-    """Return the index of a stage by its name.
-
-    Raises:
-        ConfigError: there is no such stage.
-    """
-    if name not in STAGE_NAMES:
-        raise ConfigError(f"there is no stage {name}; the stages are {', '.join(STAGE_NAMES)}.")
-    return STAGE_NAMES.index(name)
-
-
-def stage_path(run_folder: Path, name: str) -> Path:
-    """Return the folder of a stage in a run, following an adoption from a base run."""
-    own = run_folder / f"{stage_position(name) + 1}-{name}"
-    adopted = own / "adopted.json"
-    return Path(json.loads(adopted.read_text())["path"]) if adopted.exists() else own
+from codedpo.stages import AFTER_DATA, STAGE_NAMES, STAGES, Stage, stage_path, stage_position
 
 
 def _prompts_digest(name: str) -> str:
@@ -198,81 +84,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _packages() -> dict[str, str]:
-    names = (
-        "codedpo",
-        "numpy",
-        "pyarrow",
-        "openvino-genai",
-        "torch",
-        "transformers",
-        "trl",
-        "peft",
-        "openai",
-        "gguf",
-    )
-    found: dict[str, str] = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str:
-    """Return the commit of a checkout that the package runs from; empty for an installed package."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
-
-
-def _record_attempt(config: Config, folder: Path, services: Services) -> None:
-    """Add this command to ``run.json`` and store the resolved config."""
-    path = folder / "run.json"
-    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"attempts": []}
-    manifest["attempts"].append(
-        {
-            "argv": sys.argv[1:],
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": _commit(),
-            "packages": _packages(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "cpu": f"{_processor()}, {os.cpu_count()} cores",
-        }
-    )
-    write_json(path, manifest | {"weights": services.origins})
-    write_json(folder / "config.resolved.json", config.model_dump(mode="json"))
-
-
-def _note_origins(folder: Path, services: Services, voice: Voice) -> None:
-    """Say, once each, where weights came from, and keep it in ``run.json``."""
-    path = folder / "run.json"
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    new = {key: text for key, text in services.origins.items() if manifest["weights"].get(key) != text}
-    for key, text in new.items():
-        if key != "digest":
-            voice.say(f"{key}: {text}", event="weights", style="dim", role=key, weights=text)
-    if new:
-        write_json(path, manifest | {"weights": manifest["weights"] | new})
-
-
 def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
     """Use the base run's stage where its identity is equal; say so in ``adopted.json``."""
     if not config.base_run or stage.name == "report":
@@ -311,7 +122,7 @@ def _run_stage(
 ) -> StageSummary:
     """Run, resume or reuse one stage; one that is to be redone is not adopted."""
     identity = identity_of(stage, config, services, summaries)
-    _note_origins(config.run_folder, services, voice)
+    note_origins(config.run_folder, services, voice)
     own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
     if may_adopt and not own.exists() and _adopt(config, stage, identity):
         voice.say(
@@ -407,7 +218,7 @@ def run_one(
         try:
             for position in range(first_redone, len(STAGES)):
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
-            _record_attempt(config, folder, services)
+            record_attempt(config, folder, services)
             left_out = AFTER_DATA if config.data_only else ()
             stages = [stage for stage in STAGES[: last + 1] if stage.name not in left_out]
             for stage in stages:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
-from codedpo.pipeline import AFTER_DATA, STAGE_NAMES, stage_position
+from codedpo.stages import AFTER_DATA, STAGE_NAMES, stage_position
 
 TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 245}
 TASKS_PER_SEED = 0.95

@@ -28,7 +28,7 @@ from codedpo.core.records import (
 )
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
-from codedpo.pipeline import STAGES, stage_path
+from codedpo.stages import STAGES, stage_path
 
 Row = TypeVar("Row")
 

@@ -24,6 +24,7 @@ from codedpo.llm.cache import CachedGenerator, export_recording
 from codedpo.llm.recorded import RecordedGenerator, read_recording
 from codedpo.llm.replay_server import ReplayServer
 from codedpo.services import GENERATORS, Services
+from codedpo.stages import STAGE_NAMES, stage_path
 
 bench = pytest.importorskip("bench.interruption")
 pytest.importorskip("trl", reason="needs the extra `train`")
@@ -62,12 +63,12 @@ def arguments(folder: Path, tiny: Path) -> list[str]:
 
 
 def rows(run: Path, stage: str, row_type: type) -> list[Any]:
-    return read_rows(StageFolder(pipeline.stage_path(run, stage)).parts_of(row_type), row_type)
+    return read_rows(StageFolder(stage_path(run, stage)).parts_of(row_type), row_type)
 
 
 def test_every_stage_leaves_its_tables(run: Path) -> None:
     shown = json.loads(codedpo("show", run, "--json").stdout)
-    assert [stage["stage"] for stage in shown["stages"]] == list(pipeline.STAGE_NAMES)
+    assert [stage["stage"] for stage in shown["stages"]] == list(STAGE_NAMES)
     assert all(stage["finished"] for stage in shown["stages"])
     made = {name: count for stage in shown["stages"] for name, count in stage["rows"].items()}
     assert made["seeds"] == 12

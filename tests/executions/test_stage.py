@@ -13,9 +13,10 @@ from codedpo.core.records import Execution, Reject, Solution, Task, Test
 from codedpo.core.stage import StageFolder, StageSummary
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.executions.stage import run
-from codedpo.pipeline import STAGES, identity_of
+from codedpo.pipeline import identity_of
 from codedpo.sandbox.files import split_assertion
 from codedpo.services import Services
+from codedpo.stages import STAGES
 
 TABLES = (Task, Solution, Test)
 STAGE = next(stage for stage in STAGES if stage.name == "executions")

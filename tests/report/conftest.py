@@ -22,8 +22,8 @@ from codedpo.core.records import (
     TrainingStep,
 )
 from codedpo.core.stage import StageFolder, write_json
-from codedpo.pipeline import STAGES, stage_path
 from codedpo.sandbox.local import LocalSandbox
+from codedpo.stages import STAGES, stage_path
 
 RIGHT = "def total(values):\n    return sum(values)"
 SLOW = """def total(values):

@@ -25,6 +25,13 @@ CHUNK = 128
 """Positions whose logits exist at once: 78 MB in float32 with a vocabulary of 151,936."""
 
 
+def _precise(tensor: Any) -> Any:
+    """Return a tensor in float32 at least."""
+    import torch
+
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 @functools.cache
 def _frozen_head() -> Any:
     """Define the autograd function on first use, since torch is imported lazily."""
@@ -39,21 +46,23 @@ def _frozen_head() -> Any:
             directions, results = [], []
             for start in range(0, len(labels), CHUNK):
                 states, targets = hidden[start : start + CHUNK], labels[start : start + CHUNK, None]
-                logits = torch.nn.functional.linear(states, weight, bias).float()
+                logits = _precise(torch.nn.functional.linear(states, weight, bias))
                 log_total = logits.logsumexp(-1, keepdim=True)
                 target = logits.gather(-1, targets)
                 top = target >= logits.amax(-1, keepdim=True)
                 mean = logits.mean(-1, keepdim=True)
                 if wants_gradient:
                     probabilities = logits.sub_(log_total).exp_()
-                    expected = (probabilities.to(weight.dtype) @ weight).float()
+                    expected = _precise(probabilities.to(weight.dtype) @ weight)
                     mean_logit = (expected * states).sum(-1, keepdim=True)
                     if bias is not None:
-                        mean_logit += probabilities @ bias.float()[:, None]
-                    directions.append(weight[targets[:, 0]].float() - expected)
+                        mean_logit += probabilities @ _precise(bias)[:, None]
+                    directions.append(_precise(weight[targets[:, 0]]) - expected)
                 else:
                     mean_logit = ((logits - log_total).exp_() * logits).sum(-1, keepdim=True)
-                results.append(torch.cat([target - log_total, log_total - mean_logit, mean, top.float()], -1))
+                results.append(
+                    torch.cat([target - log_total, log_total - mean_logit, mean, top.to(logits.dtype)], -1)
+                )
             if wants_gradient:
                 ctx.save_for_backward(torch.cat(directions))
             columns = torch.cat(results).unbind(-1)
@@ -74,7 +83,7 @@ def _trained_head(hidden: Any, weight: Any, bias: Any, labels: Any) -> Any:
     from torch.utils.checkpoint import checkpoint
 
     def columns(states: Any, targets: Any) -> Any:
-        logits = torch.nn.functional.linear(states, weight, bias).float()
+        logits = _precise(torch.nn.functional.linear(states, weight, bias))
         logs = logits.log_softmax(-1)
         target = logs.gather(-1, targets[:, None])[:, 0]
         with torch.no_grad():

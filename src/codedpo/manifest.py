@@ -1,0 +1,91 @@
+"""``run.json``: by which commands, on what machine, with which packages and weights a run was made."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from codedpo.core.config import Config
+from codedpo.core.progress import Voice
+from codedpo.core.stage import write_json
+from codedpo.services import Services
+
+
+def _packages() -> dict[str, str]:
+    names = (
+        "codedpo",
+        "numpy",
+        "pyarrow",
+        "openvino-genai",
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "openai",
+        "gguf",
+    )
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    """Return the commit of a checkout that the package runs from; empty for an installed package."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
+
+
+def record_attempt(config: Config, folder: Path, services: Services) -> None:
+    """Add this command to ``run.json`` and store the resolved config."""
+    path = folder / "run.json"
+    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"attempts": []}
+    manifest["attempts"].append(
+        {
+            "argv": sys.argv[1:],
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": _commit(),
+            "packages": _packages(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "cpu": f"{_processor()}, {os.cpu_count()} cores",
+        }
+    )
+    write_json(path, manifest | {"weights": services.origins})
+    write_json(folder / "config.resolved.json", config.model_dump(mode="json"))
+
+
+def note_origins(folder: Path, services: Services, voice: Voice) -> None:
+    """Say, once each, where weights came from, and keep it in ``run.json``."""
+    path = folder / "run.json"
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    new = {key: text for key, text in services.origins.items() if manifest["weights"].get(key) != text}
+    for key, text in new.items():
+        if key != "digest":
+            voice.say(f"{key}: {text}", event="weights", style="dim", role=key, weights=text)
+    if new:
+        write_json(path, manifest | {"weights": manifest["weights"] | new})

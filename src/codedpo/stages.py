@@ -1,0 +1,117 @@
+"""The nine stages: their order, the tables that each reads and writes, and what its rows depend on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from codedpo.core.errors import ConfigError
+from codedpo.core.records import (
+    AlternativePair,
+    Convergence,
+    Execution,
+    Metric,
+    Pair,
+    Sample,
+    Seed,
+    Solution,
+    SolutionScore,
+    Speed,
+    Task,
+    Test,
+    TestScore,
+    Text,
+    Timing,
+    TrainingStep,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage. ``reads`` and ``writes`` are tables; everything that can change its rows is its identity."""
+
+    name: str
+    version: int
+    """Raised when the code changes what the stage writes for equal inputs."""
+    sections: tuple[str, ...]
+    """Parts of the config that its rows depend on."""
+    reads: tuple[type, ...]
+    writes: tuple[type, ...]
+    services: tuple[str, ...] = ()
+    """Which of model, sandbox, weights, benchmarks its rows depend on."""
+
+
+STAGES = (
+    Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
+    Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks")),
+    Stage("candidates", 1, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
+    Stage("executions", 1, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
+    Stage(
+        "rankings",
+        1,
+        ("rankings",),
+        (Test, Execution),
+        (SolutionScore, TestScore, Convergence),
+    ),
+    Stage(
+        "pairs",
+        2,
+        ("pairs", "sandbox"),
+        (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
+        (Pair, AlternativePair, Timing),
+        ("sandbox",),
+    ),
+    Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
+    Stage(
+        "evaluation",
+        2,
+        ("evaluation", "sandbox"),
+        (TrainingStep,),
+        (Sample, Speed, Metric),
+        ("weights", "sandbox"),
+    ),
+    Stage(
+        "report",
+        2,
+        ("report", "description", "variants"),
+        (
+            Seed,
+            Text,
+            Task,
+            Solution,
+            Test,
+            Execution,
+            SolutionScore,
+            TestScore,
+            Convergence,
+            Timing,
+            Pair,
+            AlternativePair,
+            TrainingStep,
+            Sample,
+            Speed,
+            Metric,
+        ),
+        (),
+    ),
+)
+AFTER_DATA = ("training", "evaluation")
+"""Stages that ``data_only`` leaves out."""
+STAGE_NAMES = tuple(stage.name for stage in STAGES)
+
+
+def stage_position(name: str) -> int:
+    """Return the index of a stage by its name.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    if name not in STAGE_NAMES:
+        raise ConfigError(f"there is no stage {name}; the stages are {', '.join(STAGE_NAMES)}.")
+    return STAGE_NAMES.index(name)
+
+
+def stage_path(run_folder: Path, name: str) -> Path:
+    """Return the folder of a stage in a run, following an adoption from a base run."""
+    own = run_folder / f"{stage_position(name) + 1}-{name}"
+    adopted = own / "adopted.json"
+    return Path(json.loads(adopted.read_text())["path"]) if adopted.exists() else own
