@@ -6,6 +6,9 @@ from typing import Self
 
 from codedpo.llm.weights import ResolvedModel, engine_gguf
 
+ERRORS_ONLY = 1
+"""llama.cpp's log level: a line for every batch would hide the bench's table."""
+
 
 class LlamaServer:
     """Serves a model's GGUF file as it was published; lives from construction to ``close``.
@@ -28,6 +31,7 @@ class LlamaServer:
         parameters.n_parallel = slots
         parameters.cpuparams.n_threads = len(os.sched_getaffinity(0))
         parameters.port = port
+        parameters.verbosity = ERRORS_ONLY
         self._server = xllamacpp.Server(parameters)
         self.url = f"http://127.0.0.1:{port}/v1"
 
