@@ -4,12 +4,12 @@ from codedpo.core.records import Metric, Sample
 from codedpo.report import results
 
 
-def metrics(low, high):
+def metrics(low, high, p=0.04):
     return [
         Metric("before", "humanevalplus", "pass@1", 0.5, 0.4, 0.6, 164),
         Metric("after", "humanevalplus", "pass@1", 0.55, 0.4, 0.6, 164),
         Metric("difference", "humanevalplus", "pass@1", 0.05, low, high, 164),
-        Metric("difference", "humanevalplus", "mcnemar_p", 0.04, 0.04, 0.04, 12),
+        Metric("difference", "humanevalplus", "mcnemar_p", p, p, p, 12),
         Metric("before", "humanevalplus", "pass@1 without extraction", 0.3, 0.2, 0.4, 164),
     ]
 
@@ -27,6 +27,16 @@ def test_verdict_follows_the_interval_of_the_difference(low, high, meaning):
     sentence = results.verdict_of(metrics(low, high))
     assert sentence.startswith("HumanEval+ pass@1 50.0% → 55.0% (+5.0 points")
     assert meaning in sentence
+
+
+def test_an_interval_alone_makes_no_change_when_the_exact_test_disagrees():
+    sentence = results.verdict_of(metrics(0.004, 0.091, p=0.065))
+    assert "no clear change" in sentence
+    assert "better" not in sentence
+    assert "12 changed problems" in sentence
+    assert "0.065" in sentence
+    without_test = [row for row in metrics(0.004, 0.091) if row.name != "mcnemar_p"]
+    assert "better" in results.verdict_of(without_test)
 
 
 def test_without_a_comparison_there_is_no_verdict():

@@ -11,6 +11,7 @@ MAIN_METRIC = "pass@1"
 P_VALUE = "mcnemar_p"
 APART = (P_VALUE, *SpeedFigure)
 """Figures that are no shares of solved problems, so that they have places of their own."""
+LEVEL = 0.05
 TONES = {"before": "before"}
 
 
@@ -19,18 +20,26 @@ def _points(value: float) -> str:
 
 
 def verdict_of(metrics: Sequence[Metric], benchmark: str = "") -> str:
-    """Say in one sentence what the first benchmark (or ``benchmark``) shows; empty without a comparison."""
+    """Say in one sentence what the first benchmark (or ``benchmark``) shows; empty without a comparison.
+
+    A change is called one only where the interval and, with one sample a problem, McNemar's exact test agree: with few
+    changed problems the interval excludes 0 earlier.
+    """
     chosen = benchmark or next((row.benchmark for row in metrics), "")
     rows = {row.model: row for row in metrics if row.benchmark == chosen and row.name == MAIN_METRIC}
     if not {"before", "after", "difference"} <= rows.keys():
         return ""
     before, after, change = rows["before"], rows["after"], rows["difference"]
-    if change.low > 0:
-        meaning = "training made the model better"
-    elif change.high < 0:
-        meaning = "training made the model worse"
-    else:
+    exact = next((row for row in metrics if row.benchmark == chosen and row.name == P_VALUE), None)
+    if change.low <= 0 <= change.high:
         meaning = f"{change.count} problems show no clear change"
+    elif exact and exact.value >= LEVEL:
+        meaning = (
+            f"no clear change, as McNemar's exact test does not tell the {exact.count} changed problems "
+            f"from chance (p {exact.value:.2g})"
+        )
+    else:
+        meaning = f"training made the model {'better' if change.low > 0 else 'worse'}"
     return (
         f"{title_of(chosen)} {MAIN_METRIC} {100 * before.value:.1f}% → {100 * after.value:.1f}% "
         f"({_points(change.value)} points, 95% interval {_points(change.low)} to {_points(change.high)}): {meaning}."
