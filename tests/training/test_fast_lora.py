@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM
 from codedpo.training import fast_lora
 
 
-def adapted(base: Path, **options: Any) -> Any:
+def adapted(base: Path, dtype: torch.dtype = torch.float32, **options: Any) -> Any:
     torch.manual_seed(2)
-    model = AutoModelForCausalLM.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     values = {"r": 4, "lora_alpha": 10, "target_modules": "all-linear", "init_lora_weights": False}
     return get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **values | options))
 
@@ -36,6 +36,28 @@ def test_outputs_and_gradients_equal_those_of_peft(base: Path) -> None:
     for name, expected in gradients.items():
         tolerance = 1e-4 * float(expected.abs().max())
         torch.testing.assert_close(our_gradients[name], expected, rtol=1e-3, atol=tolerance)
+
+
+def test_with_frozen_weights_in_bfloat16_it_is_no_further_from_the_truth_than_peft(base: Path) -> None:
+    ids = torch.arange(24).view(2, 12)
+    results = []
+    for dtype, ours in ((torch.float32, False), (torch.bfloat16, False), (torch.bfloat16, True)):
+        model = adapted(base, dtype)
+        if dtype == torch.float32:  # The same weights, rounded, multiplied exactly.
+            for weight in model.parameters():
+                if not weight.requires_grad:
+                    weight.data = weight.data.bfloat16().float()
+        assert not ours or fast_lora.install(model) == 7 * 3
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = model(input_ids=ids).logits.float()
+            (logits * torch.linspace(-1, 1, logits.numel()).view_as(logits)).sum().backward()
+        assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {torch.float32}
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        results.append((logits.detach().flatten(), gradients))
+    truth, peft, own = results
+    for exact, theirs, mine in zip(truth, peft, own, strict=True):
+        assert float((mine - exact).norm()) < 1.2 * float((theirs - exact).norm())
+        assert float((mine - exact).norm()) < 0.1 * float(exact.norm())
 
 
 @pytest.mark.parametrize("options", [{"lora_dropout": 0.1}, {"use_dora": True}])

@@ -1,7 +1,8 @@
 """Linear layers with an adapter in one step, without PEFT's copies of every output.
 
 PEFT 0.21 makes ``W x``, ``B A x``, its scaled copy and their sum as four tensors of the output's size, and as many
-gradients. Here the adapter's product is added into the output in place; results are equal but for rounding.
+gradients; with frozen weights in bfloat16 it also takes the states to float32 and back. Here the adapter's product
+is added into the output in place, in the precision of the frozen weights; results are equal but for rounding.
 """
 
 import functools
@@ -43,7 +44,7 @@ def _adapted_product() -> Any:
 
 
 def install(model: Any) -> int:
-    """Replace the forward of every plain LoRA layer of a PEFT model in float32; return how many were replaced.
+    """Replace the forward of every plain LoRA layer of a PEFT model; return how many were replaced.
 
     Layers with dropout, DoRA, merged or several adapters, or another precision keep PEFT's forward.
     """
@@ -55,12 +56,13 @@ def install(model: Any) -> int:
         if self.disable_adapters:
             return base(states)
         (name,) = self.active_adapters
-        down, up = self.lora_A[name].weight, self.lora_B[name].weight
+        adapter = (self.lora_A[name].weight, self.lora_B[name].weight)
+        states, down, up = (tensor.to(base.weight.dtype) for tensor in (states, *adapter))
         return _adapted_product().apply(states, base.weight, base.bias, down, up, self.scaling[name])
 
     def plain(layer: Any) -> bool:
         base = layer.get_base_layer()
-        tensors = [base.weight, *(item.weight for item in (*layer.lora_A.values(), *layer.lora_B.values()))]
+        adapters = [item.weight for item in (*layer.lora_A.values(), *layer.lora_B.values())]
         return (
             type(base) is torch.nn.Linear
             and len(layer.active_adapters) == 1
@@ -69,7 +71,8 @@ def install(model: Any) -> int:
             and not layer.lora_variant
             and not layer.lora_bias[layer.active_adapters[0]]
             and all(getattr(dropout, "p", 0.0) == 0.0 for dropout in layer.lora_dropout.values())
-            and all(tensor.dtype == torch.float32 for tensor in tensors)
+            and base.weight.dtype in (torch.float32, torch.bfloat16)
+            and all(weight.dtype == torch.float32 for weight in adapters)
             and not base.weight.requires_grad
         )
 
