@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from codedpo.core.config import Config
 from codedpo.core.config_files import config_of, load_config, variants_of
 from codedpo.core.errors import ConfigError
 
@@ -159,3 +160,13 @@ def test_what_a_variant_may_not_say_is_named(variants: dict[str, Any], message: 
 def test_the_name_of_a_variant_is_that_of_a_folder_beside_the_stages() -> None:
     with pytest.raises(ConfigError, match="variants"):
         config_of({"name": "trial", "variants": {"1-seeds": {}}})
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("first", "elsewhere/first"), ("runs/first", "runs/first"), ("", ""), ("/a/b", "/a/b")],
+)
+def test_a_base_run_without_slash_is_a_name_in_runs_folder(given: str, expected: str) -> None:
+    config = Config(name="second", runs_folder="elsewhere", base_run=given)
+    assert config.base_run == expected
+    assert Config.model_validate(config.model_dump()) == config

@@ -6,7 +6,7 @@ Values are never converted: ``temperature: no`` is an error, not 0.0. An unknown
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -364,7 +364,8 @@ class Config(Section):
     seed: int = 0
     runs_folder: str = "runs"
     base_run: str = ""
-    """Folder of another run whose stages are adopted where their identity is equal (ablations)."""
+    """Another run whose stages are adopted where their identity is equal (ablations): its folder, or, without a
+    slash, its name in ``runs_folder``."""
     variants: dict[VariantName, dict[str, Any]] = {}
     """An ablation: what differs in each variant of this config. They run after it, on what it made, in folders below
     its own, and its report compares them."""
@@ -386,6 +387,11 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     report: ReportConfig = ReportConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @field_validator("base_run")
+    @classmethod
+    def _base_run_folder(cls, value: str, info: ValidationInfo) -> str:
+        return str(Path(info.data.get("runs_folder", "")) / value) if value and "/" not in value else value
 
     @model_validator(mode="after")
     def _complete(self) -> "Config":
