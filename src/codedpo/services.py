@@ -57,10 +57,10 @@ class Services:
     def cached(self, inner: Generator) -> CachedGenerator:
         """Put a generator behind the run's request cache, those of the runs that it is based on, and a recording."""
         name, recording = "requests.sqlite", self.config.model.recording
-        bases = [folder / name for folder in self._base_runs()]
+        bases = [folder / name for folder in self.base_runs()]
         return CachedGenerator(inner, self.run_folder / name, bases, Path(recording) if recording else None)
 
-    def _base_runs(self) -> Iterator[Path]:
+    def base_runs(self) -> Iterator[Path]:
         """Yield the run that this one is based on, the one that that one is based on, and so on."""
         seen: set[Path] = set()
         base = self.config.base_run

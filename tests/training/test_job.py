@@ -72,6 +72,41 @@ def test_every_method_learns_and_leaves_a_model(
     assert float(changed.detach().abs().max()) > 1e-4
 
 
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_reference_is_computed_once_for_a_run_and_its_ablations(
+    method: str, base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    computed = 0
+
+    @contextmanager
+    def counted(description: str, total: int, done: int) -> Iterator[Advance]:
+        def advance(count: int) -> None:
+            nonlocal computed
+            computed += count
+
+        yield advance if "reference" in description else lambda count: None
+
+    def trained(name: str, *references: str, digest: str = "1", **changes: Any) -> tuple[Trained, int]:
+        nonlocal computed
+        folder, computed = tmp_path / name, 0
+        folder.mkdir()
+        files = tuple(str(tmp_path / other / "reference.json") for other in references)
+        options = settings(method=method, epochs=1.0, evaluations=1, **changes)
+        job = Job(str(base), "tiny", CHATML, str(folder), options, 3, "cpu", digest, files)
+        return train(job, pairs, counted), computed
+
+    _, calls = trained("first")
+    assert calls > 0
+    alone, again = trained("alone", beta=0.3)
+    assert again == calls
+    ablation, none = trained("ablation", "missing", "first", beta=0.3)
+    assert none == 0
+    assert [row.value for row in ablation.steps if "loss" in row.name] == pytest.approx(
+        [row.value for row in alone.steps if "loss" in row.name], rel=1e-6
+    )
+    assert trained("other weights", "first", digest="2")[1] == calls
+
+
 def test_kinds_and_most_pairs_choose_what_is_trained_on(base: Path, tmp_path: Path) -> None:
     pairs = [make_pair(index) for index in range(6)]
     pairs += [make_pair(index, kind="efficiency") for index in range(5)]

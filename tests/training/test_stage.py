@@ -58,7 +58,7 @@ def test_the_stage_leaves_curves_weights_and_counts(base: Path, tmp_path: Path, 
     counters = folder.finish().counters
     assert (counters["train rows"], counters["validation rows"], counters["steps"]) == (6, 2, 3)
     left = {path.name for path in folder.path.iterdir() if path.name not in {"identity.json", "stage.json"}}
-    assert left == {"adapter", "log.txt", "model", "parts", "rejects", "training_steps"}
+    assert left == {"adapter", "log.txt", "model", "parts", "reference.json", "rejects", "training_steps"}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= {
         path.name for path in (folder.path / "model").iterdir()
     }

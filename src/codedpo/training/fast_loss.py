@@ -7,17 +7,15 @@ token is projected, in chunks. With a frozen head the gradient of a log-probabil
 """
 
 import functools
-import json
 import math
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from codedpo.core.tables import write_atomically
 from codedpo.training import fast_lora
 from codedpo.training.packing import token_tree
 from codedpo.training.probe import Probe
+from codedpo.training.reference import ReferenceStore
 
 ARCHITECTURES = frozenset({"llama", "mistral", "phi", "qwen2", "qwen3", "starcoder2"})
 """Decoders whose logits are a plain (biased) projection of the last hidden state; others keep TRL's own pass."""
@@ -175,13 +173,18 @@ def install(model: Any, seen: dict[tuple[int, ...], float] | None = None) -> boo
     return True
 
 
-def fast(trainer_class: type, reference_step: Callable[[], None] = lambda: None) -> type:
+def fast(
+    trainer_class: type,
+    store: ReferenceStore | None = None,
+    reference_step: Callable[[], None] = lambda: None,
+) -> type:
     """Return a subclass of a TRL trainer that trains, validates and takes the reference on token trees.
 
     Its attribute ``probe``, where set, is measured at every validation.
 
     Args:
         trainer_class: ``DPOTrainer``, ``KTOTrainer`` or ``SFTTrainer``.
+        store: Knows reference log-probabilities, and is told new ones.
         reference_step: Called after every batch of reference log-probabilities.
     """
 
@@ -200,20 +203,18 @@ def fast(trainer_class: type, reference_step: Callable[[], None] = lambda: None)
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             self._install()
-            path = Path(self.args.output_dir) / f"reference-{name}.json"
-            if path.exists():
-                for column, values in json.loads(path.read_text(encoding="utf-8")).items():
-                    dataset = dataset.add_column(column, values)
-                return dataset
-            result = super()._precompute_ref_logps(dataset, name, batch_size)
-            added = {
-                column: result[column][:]
-                for column in result.column_names
-                if column not in dataset.column_names
-            }
-            if self.accelerator.is_main_process:
-                write_atomically(path, json.dumps(added).encode())
-            return result
+            if store is None:
+                return super()._precompute_ref_logps(dataset, name, batch_size)
+            if missing := store.missing(dataset):
+                rows = dataset.select(missing)
+                result = super()._precompute_ref_logps(rows, name, batch_size)
+                added = [column for column in result.column_names if column not in rows.column_names]
+                store.add(rows, {column: result[column][:] for column in added})
+                if self.accelerator.is_main_process:
+                    store.write()
+            for column, values in store.values(dataset).items():
+                dataset = dataset.add_column(column, values)
+            return dataset
 
         def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
             result = super().compute_ref_log_probs(model, inputs)

@@ -10,6 +10,7 @@ from typing import Any
 
 from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
+from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.llm.device import choose_device
@@ -18,6 +19,7 @@ from codedpo.training.card import model_card
 from codedpo.training.curves import steps_of
 from codedpo.training.loading import load_model, load_tokenizer, tokenize_with
 from codedpo.training.probe import Probe
+from codedpo.training.reference import REFERENCE, ReferenceStore
 
 ShowProgress = Callable[[str, int, int], AbstractContextManager[Advance]]
 """``progress(description, total, done)``."""
@@ -37,6 +39,9 @@ class Job:
     config: TrainingConfig
     seed: int
     device: str
+    weights_digest: str = ""
+    references: tuple[str, ...] = ()
+    """Files of reference log-probabilities of the runs that this one is based on."""
 
     def to_json(self) -> str:
         """Return the job as JSON."""
@@ -46,7 +51,8 @@ class Job:
     def from_json(cls, text: str) -> "Job":
         """Read a job from JSON."""
         values = json.loads(text)
-        return cls(**values | {"config": TrainingConfig.model_validate_json(json.dumps(values["config"]))})
+        config = TrainingConfig.model_validate_json(json.dumps(values["config"]))
+        return cls(**values | {"config": config, "references": tuple(values["references"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,15 @@ def _told(
     return counters, notes
 
 
+def _reference_store(job: Job, bfloat16: bool) -> ReferenceStore:
+    """Open the store of reference log-probabilities; tokens tell prompts, template and answers."""
+    config = job.config
+    changed_by = (config.method, config.dtype, config.four_bit, config.confidence_weighted)
+    focus = config.focus.model_dump() if config.focus else None
+    identity = digest_of([job.weights_digest, bfloat16, *changed_by, focus])
+    return ReferenceStore(Path(job.output) / REFERENCE, identity, map(Path, job.references))
+
+
 def _train(
     job: Job,
     model: Any,
@@ -179,9 +194,10 @@ def _train(
     if processes.is_first():
         callbacks.delete_torn(Path(options["output_dir"]))
     batches = sum(math.ceil(len(items) / size) for items in rows.values()) if config.method != "sft" else 0
+    store = _reference_store(job, options["bf16"])
     with progress("training: reference log-probabilities", batches, 0) as advance:
         trainer = trainers.build_trainer(
-            config, model, tokenizer, rows, options, reference_step=lambda: advance(1)
+            config, model, tokenizer, rows, options, store=store, reference_step=lambda: advance(1)
         )
     trainer.probe = probe
     done = int(checkpoint.name.partition("-")[2]) * schedule.batches // schedule.steps if checkpoint else 0

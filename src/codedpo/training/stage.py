@@ -20,6 +20,7 @@ from codedpo.llm.device import choose_device
 from codedpo.llm.gguf_export import export_folder
 from codedpo.llm.weights import check_export, hf_folder
 from codedpo.services import Services
+from codedpo.training.reference import REFERENCE
 from codedpo.training.worker import JOB, LOG, PAIRS, REJECTS, STEPS
 
 ENVIRONMENT = {
@@ -82,6 +83,8 @@ def _write_job(context: StageContext, folder: Path) -> None:
         context.config.training,
         context.config.seed if context.config.training.seed is None else context.config.training.seed,
         context.config.resources.device,
+        weights.digest,
+        tuple(str(run / folder.name / REFERENCE) for run in context.services.base_runs()),
     )
     write_atomically(folder / JOB, job.to_json().encode())
     write_rows(folder / PAIRS, Pair, context.read(Pair))

@@ -10,6 +10,7 @@ from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.errors import ConfigError
 from codedpo.training.data import TrainingRow
 from codedpo.training.fast_loss import fast
+from codedpo.training.reference import ReferenceStore
 from codedpo.training.weighting import weighted
 
 
@@ -199,6 +200,7 @@ def build_trainer(
     callbacks: Sequence[Any] = (),
     *,
     plain: bool = False,
+    store: ReferenceStore | None = None,
     reference_step: Callable[[], None] = lambda: None,
 ) -> Any:
     """Build the trainer of a method.
@@ -211,6 +213,7 @@ def build_trainer(
         options: Keyword arguments of the TRL config.
         callbacks: Callbacks of transformers.
         plain: Use TRL's own forward pass, to compare with.
+        store: Knows reference log-probabilities, and is told new ones.
         reference_step: Called after every batch of reference log-probabilities.
     """
     import trl
@@ -223,7 +226,7 @@ def build_trainer(
     trainer = getattr(trl, entry.trainer)
     if config.confidence_weighted or config.focus:
         trainer = weighted(trainer, config)
-    return (trainer if plain else fast(trainer, reference_step))(
+    return (trainer if plain else fast(trainer, store, reference_step))(
         model=model,
         args=arguments,
         train_dataset=train,
