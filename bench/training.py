@@ -3,7 +3,8 @@
 ``python -m bench.training [--pairs 6] [--model NAME]`` trains with DPO and the NLL term on real pairs (right against
 wrong answers of Qwen2.5-Coder-7B-Instruct to EvalPerf's tasks): same weights, data, order, precision and settings.
 The plain script is what TRL's documentation shows: LoRA, reference log-probabilities precomputed, all else by default
-(activation checkpointing is on there; ``--no-checkpointing`` takes it off). The losses are compared step by step.
+(activation checkpointing is on there; ``--no-checkpointing`` takes it off). The losses are compared step by step; where
+both train in bfloat16, each also with the plain script in float32, which says how much of their distance is rounding.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from codedpo.training.stage import ENVIRONMENT
 SOURCES = ("humanevalplus/HumanEvalPlus.jsonl.gz", "mbppplus/MbppPlus.jsonl.gz")
 SAMPLES = "evalperf/gpu_results_initial.jsonl.gz"
 MAX_LENGTH = 768
+EXACT = "plain in float32"
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ def measure(kind: str, base: str, count: int, folder: Path, checkpointing: bool)
     rows = {"train": data.preference_rows(pairs, 0), "validation": []}
     tokenizer = load_tokenizer(base, template_of(resolve(base)).source)
     device = choose_device("auto")
-    bfloat16 = multiplies_bfloat16(device)
+    bfloat16 = multiplies_bfloat16(device) and kind != EXACT
     schedule = trainers.Schedule.of(len(pairs), 1, config)
     marks: list[tuple[float, float]] = []
 
@@ -81,13 +83,13 @@ def measure(kind: str, base: str, count: int, folder: Path, checkpointing: bool)
             config, schedule, Path(output), seed=1, cpu=device == "cpu", bfloat16=bfloat16
         )
         options |= {"save_strategy": "no", "logging_steps": 1}
-        if kind == "plain":
+        if kind != "ours":
             options |= {"activation_checkpointing": checkpointing}
         dtype = torch.bfloat16 if bfloat16 else torch.float32
         model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
         built = time.perf_counter(), time.process_time()
         trainer = trainers.build_trainer(
-            config, model, tokenizer, rows, options, [Clock()], plain=kind == "plain"
+            config, model, tokenizer, rows, options, [Clock()], plain=kind != "ours"
         )
         ready = time.perf_counter(), time.process_time()
         trainer.train()
@@ -107,6 +109,12 @@ def measure(kind: str, base: str, count: int, folder: Path, checkpointing: bool)
     }
 
 
+def _distance(one: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    """Return how far the losses of two trainings lie apart: the mean over steps, and the largest."""
+    found = [abs(a - b) for a, b in zip(one["losses"], other["losses"], strict=True)]
+    return {"mean": round(sum(found) / len(found), 5), "largest": round(max(found), 5)}
+
+
 def main() -> None:
     """Run both in turn and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,7 +125,7 @@ def main() -> None:
     )
     parser.add_argument("--no-checkpointing", action="store_true")
     parser.add_argument("--only", choices=("plain", "ours"))
-    parser.add_argument("--child", choices=("plain", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=("plain", "ours", EXACT), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         result = measure(
@@ -127,7 +135,9 @@ def main() -> None:
         return
     base = str(hf_folder(resolve(options.model)))
     results = {}
-    for kind in (options.only,) if options.only else ("ours", "plain"):
+    for kind in (options.only,) if options.only else ("ours", "plain", EXACT):
+        if kind == EXACT and results["ours"]["dtype"] == "float32":
+            continue
         command = [sys.executable, "-m", "bench.training", *sys.argv[1:], "--child", kind, "--model", base]
         output = subprocess.run(
             command,
@@ -139,13 +149,17 @@ def main() -> None:
         results[kind] = json.loads(output.splitlines()[-1])
         print(kind, {key: value for key, value in results[kind].items() if key != "losses"}, flush=True)
         print(kind, "losses", [round(loss, 4) for loss in results[kind]["losses"]], flush=True)
-    if len(results) == 2:
+    if "plain" in results and "ours" in results:
         ours, plain = results["ours"], results["plain"]
         results["speed_up_cpu"] = round(ours["pairs_per_cpu_second"] / plain["pairs_per_cpu_second"], 2)
         results["speed_up_wall"] = round(ours["pairs_per_second"] / plain["pairs_per_second"], 2)
         results["memory_ratio"] = round(ours["peak_gib"] / plain["peak_gib"], 2)
-        differences = [abs(a - b) for a, b in zip(ours["losses"], plain["losses"], strict=True)]
-        results["largest_loss_difference"] = round(max(differences), 5)
+        results["loss_difference"] = _distance(ours, plain)
+        if EXACT in results:
+            results["loss_difference_from_float32"] = {
+                "ours": _distance(ours, results[EXACT]),
+                "plain": _distance(plain, results[EXACT]),
+            }
     print(json.dumps(results))
 
 

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from codedpo.benchmarks import load_benchmark
-from codedpo.benchmarks.base import Problem
+from codedpo.benchmarks.base import Benchmark, Problem, WritesFiles
 from codedpo.core.config import Config
 from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.progress import Voice
@@ -38,7 +39,7 @@ class Services:
         self.config = config
         self.run_folder = run_folder
         self.voice = voice
-        self._sandboxes: dict[tuple[str, ...], Sandbox] = {}
+        self._sandboxes: dict[tuple[Any, ...], Sandbox] = {}
         self.origins = {"generator": f"{config.model.kind} {config.model.name}".strip()}
         """Which model writes and which weights are trained and, once they are resolved, where they came from."""
 
@@ -117,15 +118,23 @@ class Services:
     @property
     def sandbox(self) -> Sandbox:
         """The isolated executor."""
-        return self.sandbox_for(())
+        return self._sandbox_with((), 0)
 
-    def sandbox_for(self, modules: tuple[str, ...]) -> Sandbox:
-        """Return the executor of programs that may import ``modules`` beyond those of ``sandbox.modules``."""
+    def sandbox_for(self, benchmark: Benchmark) -> Sandbox:
+        """Return the executor of a benchmark's answers, which may import its modules beyond ``sandbox.modules``."""
+        folder_kib = benchmark.temporary_folder_kib if isinstance(benchmark, WritesFiles) else 0
+        return self._sandbox_with(benchmark.modules, folder_kib)
+
+    def _sandbox_with(self, modules: tuple[str, ...], folder_kib: int) -> Sandbox:
         section = self.config.sandbox
-        wanted = tuple(dict.fromkeys((*section.modules, *modules)))
+        added: dict[str, Any] = {
+            "modules": tuple(dict.fromkeys((*section.modules, *modules))),
+            "temporary_folder_kib": max(section.temporary_folder_kib, folder_kib),
+        }
+        wanted = tuple(added.values())
         if wanted not in self._sandboxes:
             kind = load(SANDBOXES, section.kind, section.path, what="sandbox")
-            own = section.model_copy(update={"modules": wanted})
+            own = section.model_copy(update=added)
             sandbox: Sandbox = kind.from_config(own, self.config.resources)
             self._warn_if_weak(sandbox)
             path = self.config.resources.execution_cache

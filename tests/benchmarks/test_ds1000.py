@@ -85,10 +85,8 @@ def test_what_a_problem_needs_is_named(benchmark, problems):
     needed = Counter(name for problem in problems for name in problem.modules)
     assert needed["torch"] == 70
     assert needed["tensorflow"] == 47
-    assert Counter(problem.needs for problem in problems if problem.needs) == {
-        "the network": 15,
-        "a temporary file (Qhull)": 5,
-    }
+    assert Counter(problem.needs for problem in problems if problem.needs) == {"the network": 15}
+    assert [one.problem_id for one in problems if one.writes_files] == ["724", "725", "765", "766", "811"]
 
 
 def test_published_solutions_of_numpy_pass_and_other_answers_do_not(sandbox, benchmark, of_numpy):
@@ -189,7 +187,12 @@ def test_published_solutions_pass_with_the_pinned_libraries(benchmark, problems)
             "needs the environment of docs/evaluation.md: set CODEDPO_DS1000_PYTHON to its interpreter"
         )
     preload = (*PRELOAD, *benchmark.modules)
-    with LocalSandbox(launcher=interpreter(python), preload=preload, minimum_level=3) as sandbox:
+    with LocalSandbox(
+        launcher=interpreter(python),
+        preload=preload,
+        minimum_level=3,
+        temporary_folder_kib=benchmark.temporary_folder_kib,
+    ) as sandbox:
         work = [(problem, [problem.canonical_solution]) for problem in problems]
         found = Counter(
             verdict.outcome
@@ -197,7 +200,7 @@ def test_published_solutions_pass_with_the_pinned_libraries(benchmark, problems)
             for verdict in of_one.values()
         )
     assert found.keys() == {"passed", "not_run"}
-    assert found["passed"] >= 860
+    assert found["passed"] >= 865
 
 
 def test_requests_hold_the_problem_and_not_its_solution(benchmark, problems):

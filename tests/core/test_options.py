@@ -82,6 +82,7 @@ SEEN_BY = {
     "sandbox.launcher.options": "sandbox/test_launchers.py::test_the_further_options_reach_the_launcher",
     "sandbox.cpu_seconds": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
     "sandbox.memory_mib": "executions/test_limits.py::test_a_limit_of_the_config_is_felt",
+    "sandbox.temporary_folder_kib": "sandbox/test_temporary_folder.py::test_a_program_finds_its_files_and_no_other",
     "sandbox.timeouts_per_solution": (
         "executions/test_limits.py::test_after_so_many_time_outs_the_rest_is_not_run"
     ),
@@ -107,8 +108,9 @@ SEEN_BY = {
     "pairs.validation_share": "pairs/test_stage.py::test_the_share_of_the_config_is_for_validation",
     "training.method": "training/test_job.py::test_every_method_learns_and_leaves_a_model",
     "training.model": "e2e/test_chain.py::test_the_manifest_says_where_the_weights_came_from",
-    "training.kinds": "training/test_job.py::test_kinds_and_most_pairs_choose_what_is_trained_on",
-    "training.most_pairs": "training/test_job.py::test_kinds_and_most_pairs_choose_what_is_trained_on",
+    "training.kinds": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
+    "training.most_pairs": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
+    "training.validation_pairs": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
     "training.beta": "training/test_losses.py::test_dpo_with_negative_log_likelihood",
     "training.nll_weight": "training/test_losses.py::test_dpo_with_negative_log_likelihood",
     "training.length_normalised": "training/test_losses.py::test_dpo_with_negative_log_likelihood",

@@ -82,7 +82,7 @@ def context_in(data_folder, sandbox, monkeypatch):
         services = SimpleNamespace(
             weights=SimpleNamespace(name="base"),
             cached=lambda inner: CachedGenerator(inner, folder / "requests.sqlite"),
-            sandbox_for=lambda modules: sandbox,
+            sandbox_for=lambda benchmark: sandbox,
         )
         own = StageFolder(folder / "8-evaluation").open({"stage": "evaluation"})
         return StageContext(

@@ -18,6 +18,17 @@ def test_kinds_and_most_pairs_choose_training_pairs_and_leave_validation() -> No
     assert few != select(pairs, TrainingConfig(most_pairs=6), 1)
 
 
+def test_validation_pairs_are_the_same_whatever_the_seed() -> None:
+    pairs = [make_pair(index) for index in range(8)]
+    pairs += [make_pair(index, "validation") for index in range(8, 28)]
+    few = select(pairs, TrainingConfig(validation_pairs=5), 0)
+    assert [pair.split for pair in few] == ["train"] * 8 + ["validation"] * 5
+    assert few == select(pairs, TrainingConfig(validation_pairs=5), 1)
+    more = select(pairs, TrainingConfig(validation_pairs=9), 0)
+    assert {pair.pair_id for pair in few} < {pair.pair_id for pair in more}
+    assert select(pairs, TrainingConfig(validation_pairs=20), 0) == pairs
+
+
 def test_views_hold_messages_only() -> None:
     pair = make_pair(0)
     user, chosen, rejected = ([{"role": role, "content": text}] for role, text in (

@@ -107,13 +107,15 @@ def test_a_reference_is_computed_once_for_a_run_and_its_ablations(
     assert trained("other weights", "first", digest="2")[1] == calls
 
 
-def test_kinds_and_most_pairs_choose_what_is_trained_on(base: Path, tmp_path: Path) -> None:
+def test_kinds_and_numbers_of_pairs_choose_what_is_trained_on(base: Path, tmp_path: Path) -> None:
     pairs = [make_pair(index) for index in range(6)]
     pairs += [make_pair(index, kind="efficiency") for index in range(5)]
+    pairs += [make_pair(index, "validation") for index in range(6, 10)]
     changes: dict[str, Any] = {"epochs": 1.0, "evaluations": 1}
     some = run(base, tmp_path / "kinds", pairs, kinds=("efficiency",), **changes)
-    few = run(base, tmp_path / "few", pairs, most_pairs=3, **changes)
+    few = run(base, tmp_path / "few", pairs, most_pairs=3, validation_pairs=2, **changes)
     assert (some.counters["train rows"], few.counters["train rows"]) == (5, 3)
+    assert few.counters["validation rows"] == 2
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,18 @@ class Problem:
     """Largest difference at which two floats count as equal."""
     modules: tuple[str, ...] = ()
     """Modules without which the problem cannot be judged; it then counts as not run, never as failed."""
+    writes_files: bool = False
+    """Whether the problem cannot be judged without a temporary folder; where there is none, it counts as not run."""
     needs: str = ""
     """What no sandboxed program has and the problem cannot be judged without, in words: it always counts as not run."""
+
+
+@runtime_checkable
+class WritesFiles(Protocol):
+    """A benchmark with answers that write files, in ways that only a real folder serves."""
+
+    temporary_folder_kib: int
+    """Size of the folder, which is in memory."""
 
 
 @runtime_checkable

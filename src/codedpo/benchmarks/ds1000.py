@@ -77,17 +77,17 @@ STANDARD_LIBRARY = (
 """What the libraries import when a function is called."""
 _ROOTS = frozenset(name.partition(".")[0] for name in LIBRARIES)
 _IMPORT = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
-_NEEDS = {
-    "the network": re.compile(r"\bload_dataset\(|\bfetch_\w+\("),
-    "a temporary file (Qhull)": re.compile(r"\bgriddata\(|\bVoronoi\("),
-}
-"""What a sandboxed program never has, and how a published solution shows that it needs it."""
+_ONLINE = re.compile(r"\bload_dataset\(|\bfetch_\w+\(")
+"""How a published solution shows that it needs the network, which a sandboxed program never has."""
+_QHULL = re.compile(r"\bgriddata\(|\bVoronoi\(")
+"""What makes Qhull open a temporary file, by C's ``fopen``."""
 
 
 class DS1000:
     """1000 problems; results are broken down by library."""
 
     modules: tuple[str, ...] = (*STANDARD_LIBRARY, *LIBRARIES)
+    temporary_folder_kib: int = 1024
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
@@ -123,7 +123,8 @@ def _problem(row: dict[str, Any]) -> Problem:
         test=context,
         group=metadata["library"],
         modules=tuple(sorted(imported)),
-        needs=", ".join(what for what, sign in _NEEDS.items() if sign.search(code)),
+        writes_files=bool(_QHULL.search(code)),
+        needs="the network" if _ONLINE.search(code) else "",
     )
 
 

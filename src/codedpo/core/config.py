@@ -190,6 +190,8 @@ class SandboxConfig(Section):
     timeouts_per_solution: Positive = 2
     child_per: Literal["group", "solution", "test"] = "group"
     """``group``: solutions that cannot disturb each other share a process; ``test``: audit mode, no order matters."""
+    temporary_folder_kib: int = Field(default=0, ge=0)
+    """Size of a folder ``/tmp`` in memory that every process finds empty and may write; 0: none. Needs level 3."""
     launcher: LauncherConfig = LauncherConfig()
 
     @model_validator(mode="after")
@@ -268,6 +270,8 @@ class TrainingConfig(Section):
     kinds: tuple[Literal["correctness", "efficiency"], ...] = ("correctness", "efficiency")
     most_pairs: int = Field(default=0, ge=0)
     """Train on a seeded sample of so many pairs; 0: all."""
+    validation_pairs: int = Field(default=0, ge=0)
+    """Validate on so many of the held-out pairs, the same whatever the seed; 0: all."""
     beta: Annotated[float, Field(gt=0)] = 0.1
     nll_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the negative log-likelihood of the chosen side (DPO only)."""

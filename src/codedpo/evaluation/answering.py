@@ -17,8 +17,8 @@ from codedpo.sandbox.base import Sandbox
 
 Benchmarks = Mapping[str, Benchmark]
 """By the name that the config uses."""
-SandboxFor = Callable[[tuple[str, ...]], Sandbox]
-"""``Services.sandbox_for``: the sandbox whose programs may import some modules."""
+SandboxFor = Callable[[Benchmark], Sandbox]
+"""``Services.sandbox_for``: the sandbox for the answers of a benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def check_harness(sandbox_for: SandboxFor, benchmarks: Benchmarks, items: Sequen
     """
     for name, benchmark in benchmarks.items():
         problems = list(dict.fromkeys(item.problem for item in items if item.benchmark == name))
-        failing = failing_canonical(sandbox_for(benchmark.modules), benchmark, problems)
+        failing = failing_canonical(sandbox_for(benchmark), benchmark, problems)
         if failing:
             first = ", ".join(
                 f"{problem_id} ({verdict.outcome} {verdict.error_type})".replace(" )", ")")
@@ -106,7 +106,7 @@ def judged_replies(
             (item.problem, [code for answer in found for code in (answer.solution, answer.plain) if code])
             for item, found in zip(own, answers, strict=True)
         ]
-        sandbox = sandbox_for(benchmarks[name].modules)
+        sandbox = sandbox_for(benchmarks[name])
         verdicts = judge_and_time(sandbox, benchmarks[name], work)
         requests = requests_of(own, benchmarks, config)
         for item, request, found, known in zip(own, requests, answers, verdicts, strict=True):

@@ -145,7 +145,7 @@ class _Evaluation:
         }
 
     def sandbox(self, benchmark: str) -> Sandbox:
-        return self.services.sandbox_for(self.benchmarks[benchmark].modules)
+        return self.services.sandbox_for(self.benchmarks[benchmark])
 
     def speeds(self, benchmark: str, samples: Sequence[Sample], before: str, after: str) -> list[Speed]:
         """Time the right answers of two subjects to the same problems, and store what was measured."""

@@ -139,6 +139,8 @@ def lacking(sandbox: Sandbox, problem: Problem) -> str:
     """Say what a problem needs and the sandbox lacks; empty where it has all."""
     if problem.needs:
         return f"needs {problem.needs}"
+    if problem.writes_files and not sandbox.probe().temporary_folder:
+        return "needs a temporary folder, which takes isolation level 3"
     names = [name for name in problem.modules if name in sandbox.probe().missing_modules]
     return f"lacks {', '.join(names)}" if names else ""
 

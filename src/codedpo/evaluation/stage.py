@@ -85,7 +85,7 @@ def _speeds(
     speeds: list[Speed] = []
     for name, benchmark in benchmarks.items():
         entered = races(samples, problems[name], name, BEFORE, AFTER)
-        sandbox = context.services.sandbox_for(benchmark.modules)
+        sandbox = context.services.sandbox_for(benchmark)
         speeds += measure(sandbox, benchmark, entered, context.voice)
     return speeds
 

@@ -136,6 +136,8 @@ class Isolation:
     """For each layer that is missing: its errno and the remedy, one sentence each."""
     missing_modules: tuple[str, ...] = ()
     """Modules that were to be preloaded and that the interpreter of the programs does not have."""
+    temporary_folder: bool = False
+    """Whether a program finds a ``/tmp`` that it may write, empty and its own."""
 
 
 class Sandbox(Protocol):

@@ -72,7 +72,7 @@ CASES = (
         checks=_PROGRAM,
     ),
     Case("no file can be read", "open('/etc/passwd').read()\n" + _DOUBLE, (Outcome.NOT_LOADED,) * 2),
-    Case("no file can be written", "open('/tmp/codedpo', 'w')\n" + _DOUBLE, (Outcome.NOT_LOADED,) * 2),
+    Case("no file can be written", "open('/var/tmp/codedpo', 'w')\n" + _DOUBLE, (Outcome.NOT_LOADED,) * 2),
     Case("no process can be made", "import os\nos.fork()\n" + _DOUBLE, (Outcome.NOT_LOADED,) * 2),
     Case(
         "no socket can be made",

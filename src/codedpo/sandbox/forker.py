@@ -53,13 +53,15 @@ class Forker:
     Args:
         base_address_space: bytes that the image itself takes.
         counts_own_processes: whether this process's user has no other processes, so that they can be limited.
+        folder: where a child may write files; the next one finds it empty. Without a name: nowhere.
     """
 
-    def __init__(self, base_address_space: int, *, counts_own_processes: bool) -> None:
+    def __init__(self, base_address_space: int, *, counts_own_processes: bool, folder: str = "") -> None:
         # The C function, since os.fork would first run the fork handlers of every preloaded module.
         self._fork = ctypes.PyDLL(None).fork
         self._base_address_space = base_address_space
         self._counts_own_processes = counts_own_processes
+        self.folder = folder
         self._arena = mmap.mmap(-1, child.RECORDS + _ARENA_EXTRA)
         self.filter: seccomp.Filter | None = None
 
@@ -68,8 +70,10 @@ class Forker:
     ) -> Ending:
         """Fork a child, let it call ``body``, and return how it ended; ``descriptors`` become its 0 and 1."""
         self._size_arena(bounds)
-        pid = self.fork(bounds, lambda: body(self._arena), descriptors, (0, 1))
+        pid = self.fork(bounds, lambda: body(self._arena), descriptors, (0, 1), alone=True)
         how, status, usage = _watch(pid, self._arena, bounds)
+        if self.folder:
+            isolation.empty(self.folder)
         solution, test, _, used = child.PROGRESS.unpack_from(self._arena)
         records = self._arena[child.RECORDS : min(child.RECORDS + used, len(self._arena))]
         child.PROGRESS.pack_into(self._arena, 0, child.PREPARING, 0, 0, 0)
@@ -84,6 +88,8 @@ class Forker:
         body: Callable[[], None],
         descriptors: tuple[int, ...] | None = None,
         places: tuple[int, ...] = (),
+        *,
+        alone: bool = False,
     ) -> int:
         """Fork a locked child that calls ``body`` and ends; return its process id.
 
@@ -92,6 +98,7 @@ class Forker:
             body: what it does, once locked.
             descriptors: those that it keeps; all others from 3 on are closed.
             places: the numbers under which it finds them.
+            alone: whether no other child runs meanwhile, so that it may have the folder.
 
         Raises:
             OSError: no process could be made.
@@ -102,7 +109,7 @@ class Forker:
                 for descriptor, place in zip(descriptors or (), places, strict=False):
                     os.dup2(descriptor, place)
                 os.closerange(max(2, *places) + 1 if places else 3, _MOST_DESCRIPTORS)
-                self._lock(bounds)
+                self._lock(bounds, files=alone)
                 body()
             finally:
                 os._exit(0)
@@ -123,10 +130,12 @@ class Forker:
             self._arena.close()
             self._arena = mmap.mmap(-1, size)
 
-    def _lock(self, bounds: Bounds) -> None:
+    def _lock(self, bounds: Bounds, *, files: bool) -> None:
         # No RLIMIT_CPU: a process with a CPU timer reads its CPU clock in ticks of milliseconds. The watch from
         # outside limits CPU time, and a child does not outlive whoever watches it.
         isolation.die_with_parent()
+        if self.folder and not files:
+            isolation.forbid_files(signals=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         memory = self._base_address_space + (bounds.memory_mib << 20) + len(self._arena)
         limits = [

@@ -28,9 +28,13 @@ _NEW_USER, _NEW_MOUNT, _NEW_PID, _NEW_NET, _NEW_IPC, _NEW_UTS = (
 _MOUNT_READ_ONLY, _MOUNT_REMOUNT, _MOUNT_BIND, _MOUNT_RECURSIVE, _MOUNT_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 _MOUNT_NO_SETUID_DEV_EXEC = 2 | 4 | 8
 _DETACH = 2
+_PLAIN_FILES = sum(1 << bit for bit in (1, 2, 3, 5, 8, 14))
+"""Landlock's rights to write and read files, list a folder, remove and make plain files, and truncate them."""
 _DEATH_SIGNAL, _SET_DUMPABLE, _NO_NEW_PRIVILEGES = 1, 4, 38
 INSIDE_USER = 65534
 CANARY = "/canary"
+TEMPORARY_FOLDER = "/tmp"
+_MOST_TEMPORARY_FILES = 64
 
 
 def _check(result: int, what: str) -> int:
@@ -67,11 +71,14 @@ def drop_root() -> None:
     _check(_libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0), "prctl(PR_SET_DUMPABLE)")
 
 
-def enter_namespaces() -> None:
+def enter_namespaces(temporary_folder_kib: int = 0) -> None:
     """Leave the host's users, mounts, processes, network and IPC; the root becomes an empty read-only folder.
 
     The caller goes on as process 1 of the new process namespace; the process that called waits for it and
     ends with it.
+
+    Args:
+        temporary_folder_kib: size of a writable ``/tmp`` in memory; 0: there is none.
     """
     user, group = os.geteuid(), os.getegid()
     _check(_libc.unshare(_NEW_USER | _NEW_MOUNT | _NEW_PID | _NEW_NET | _NEW_IPC | _NEW_UTS), "unshare")
@@ -83,6 +90,15 @@ def enter_namespaces() -> None:
     os.chdir("/tmp")
     Path("/tmp" + CANARY).write_text("readable by file mode alone")
     Path("/tmp" + CANARY).chmod(0o644)
+    if temporary_folder_kib:
+        Path("/tmp" + TEMPORARY_FOLDER).mkdir()
+        _mount(
+            b"none",
+            os.fsencode("/tmp" + TEMPORARY_FOLDER),
+            b"tmpfs",
+            _MOUNT_NO_SETUID_DEV_EXEC,
+            f"size={temporary_folder_kib}k,nr_inodes={_MOST_TEMPORARY_FILES},mode=700".encode(),
+        )
     # The new root is stacked on the old one, which is then detached from under it (pivot_root(2), NOTES).
     _system_call("pivot_root", b".", b".")
     _check(_libc.umount2(b".", _DETACH), "umount2")
@@ -127,10 +143,11 @@ def landlock_version() -> int:
     return _system_call("landlock_create_ruleset", None, 0, 1)
 
 
-def forbid_files(*, signals: bool = True) -> None:
-    """Forbid all files, TCP ports and abstract sockets: a Landlock ruleset without a rule.
+def forbid_files(but: str = "", *, signals: bool = True) -> None:
+    """Forbid all files, TCP ports and abstract sockets: a Landlock ruleset without a rule, or with one.
 
     Args:
+        but: a folder in which plain files may be made, read, written and removed.
         signals: also forbid signals to processes outside (from version 6); this covers the signal that the kernel
             sends to a child when its parent ends.
     """
@@ -142,9 +159,20 @@ def forbid_files(*, signals: bool = True) -> None:
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = _system_call("landlock_create_ruleset", attributes, size, 0)
     try:
+        if but:
+            folder = os.open(but, os.O_PATH | os.O_DIRECTORY)
+            rule = struct.pack("=Qi", files & _PLAIN_FILES, folder)
+            _system_call("landlock_add_rule", ruleset, 1, rule, 0)
+            os.close(folder)
         _system_call("landlock_restrict_self", ruleset, 0)
     finally:
         os.close(ruleset)
+
+
+def empty(folder: str) -> None:
+    """Remove the files of a folder that holds nothing but files."""
+    for file in Path(folder).iterdir():
+        file.unlink()
 
 
 def used_address_space() -> int:

@@ -57,6 +57,8 @@ class LocalSandbox:
         fork_per_test: audit mode, a fresh child for every test: verdicts cannot depend on their order.
         launcher: where the zygote runs, if not directly on this machine (``sandbox.launchers``).
         layers: what is tried; fewer than all only to test or measure a weaker level.
+        temporary_folder_kib: size of a folder ``/tmp`` that each program finds empty and may write, where level 3
+            holds; 0: none.
 
     Raises:
         BackendError: from the first use, where the machine cannot reach ``minimum_level``.
@@ -73,6 +75,7 @@ class LocalSandbox:
         fork_per_test: bool = False,
         launcher: launchers.Launcher | None = None,
         layers: Iterable[str] = ALL_LAYERS,
+        temporary_folder_kib: int = 0,
     ) -> None:
         self._count = workers or usable_processors()
         self._minimum_level = 0 if allow_weak else minimum_level
@@ -81,6 +84,7 @@ class LocalSandbox:
         self._fork_per_test = fork_per_test
         self._launcher = launcher
         self._layers = list(layers)
+        self._temporary_folder_kib = temporary_folder_kib
         self._isolation: Isolation | None = None
         self._version = ""
         self._libraries: list[str] = []
@@ -100,6 +104,7 @@ class LocalSandbox:
             fork_per_test=section.child_per == "test",
             launcher=launchers.from_config(section.launcher),
             preload=dict.fromkeys((*PRELOAD, *section.modules)),
+            temporary_folder_kib=section.temporary_folder_kib,
         )
 
     def __enter__(self) -> "LocalSandbox":
@@ -122,7 +127,8 @@ class LocalSandbox:
         if self._launcher:
             place, version = f"{self._launcher.name} ({self._launcher.python})", self._version
         loaded = " ".join([*sorted(self._preload), *self._libraries])
-        return f"{place} python {version.split()[0]} child per {shared} preload {loaded}"
+        folder = f" /tmp of {self._temporary_folder_kib} KiB" if self._temporary_folder_kib else ""
+        return f"{place} python {version.split()[0]} child per {shared}{folder} preload {loaded}"
 
     def probe(self) -> Isolation:
         """Start a worker if none runs, and return what its attempts at breaking out found."""
@@ -281,7 +287,7 @@ class LocalSandbox:
         self._idle.put(None)
 
     def _start(self) -> Worker:
-        return self._accept(start(self._layers, self._preload, self._launcher))
+        return self._accept(start(self._layers, self._preload, self._launcher, self._temporary_folder_kib))
 
     def _accept(self, worker: Worker) -> Worker:
         ready = worker.ready
@@ -296,7 +302,11 @@ class LocalSandbox:
         absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
         with self._lock:
             self._isolation = Isolation(
-                level, tuple(ready["layers"]), problems + absent, tuple(ready["missing"])
+                level,
+                tuple(ready["layers"]),
+                problems + absent,
+                tuple(ready["missing"]),
+                ready["temporary_folder"],
             )
             self._version, self._libraries = ready["version"], ready["libraries"]
             self._started.add(worker)

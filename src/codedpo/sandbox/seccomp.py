@@ -37,7 +37,7 @@ _GUARDED = (
 )
 _ELSEWHERE = (
     "landlock_create_ruleset=444/444 landlock_add_rule=445/445 landlock_restrict_self=446/446 "
-    "pivot_root=155/41 capset=126/91 socket=41/198 execve=59/221"
+    "pivot_root=155/41 capset=126/91 socket=41/198 execve=59/221 unlink=87/- unlinkat=263/35"
 )
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
@@ -64,8 +64,10 @@ _TERMINAL_AND_BLOCKING = (0x5401, 0x5421, 0x541B, 0x5450, 0x5451)
 Instruction = tuple[int, int, int, int]
 Condition = tuple[int, int, tuple[int, ...]]
 """Index of an argument, a mask, and the values that the masked argument may have."""
+Rule = tuple[str, Condition | None, int]
+"""A system call, the condition under which it is allowed (None: always), and the errno where it does not hold."""
 
-HELPER_RULES: tuple[tuple[str, Condition | None, int], ...] = (
+HELPER_RULES: tuple[Rule, ...] = (
     *((name, None, 0) for name in _numbers(_PLAIN)),
     ("clone", (0, _NEW_NAMESPACES, (0,)), errno.EPERM),
     ("clone3", (0, 0, (1,)), errno.ENOSYS),
@@ -81,14 +83,23 @@ HELPER_RULES: tuple[tuple[str, Condition | None, int], ...] = (
 )
 """What a helper may call: everything else fails with EPERM."""
 
-CHILD_RULES: tuple[tuple[str, Condition | None, int], ...] = (
+TEMPORARY_FOLDER_RULES: tuple[Rule, ...] = tuple(
+    (name, None, 0) for name in ("unlink", "unlinkat", "landlock_create_ruleset", "landlock_restrict_self")
+)
+"""What a helper may call beyond ``HELPER_RULES`` where children have a temporary folder: it empties the folder, and
+withholds it from children that run side by side."""
+
+CHILD_RULES: tuple[Rule, ...] = (
     ("clone", (0, _CLONE_THREAD, (_CLONE_THREAD,)), errno.EAGAIN),
     ("prctl", (0, _ALL_BITS, (_NAME_SET, _NAME_GET, _NAME_MEMORY)), errno.EPERM),
     ("prlimit64", (2, _ALL_BITS, (0,)), errno.EPERM),
     ("setitimer", (0, _ALL_BITS, (_REAL_TIMER,)), errno.EPERM),
     *(
         (name, (0, 0, (1,)), errno.EPERM)
-        for name in ("kill", "memfd_create", "seccomp", "setrlimit", "sched_setaffinity")
+        for name in (
+            *("kill", "memfd_create", "seccomp", "setrlimit", "sched_setaffinity"),
+            *("landlock_create_ruleset", "landlock_restrict_self"),
+        )
     ),
 )
 """What a child loses beyond ``HELPER_RULES``: everything else stays as it is."""
@@ -110,7 +121,7 @@ def _block(name: str, condition: Condition | None, error: int) -> list[Instructi
     return [(_JUMP_EQUAL, 0, len(body), NUMBERS[name]), *body]
 
 
-def build(rules: tuple[tuple[str, Condition | None, int], ...], *, allow_others: bool) -> bytes:
+def build(rules: tuple[Rule, ...], *, allow_others: bool) -> bytes:
     """Return a BPF program that applies ``rules`` and to all other calls its default.
 
     Args:

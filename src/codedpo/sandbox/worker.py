@@ -74,7 +74,12 @@ class Worker:
         self._process.stdout.close()
 
 
-def start(layers: Sequence[str], preload: Sequence[str], launcher: launchers.Launcher | None) -> Worker:
+def start(
+    layers: Sequence[str],
+    preload: Sequence[str],
+    launcher: launchers.Launcher | None,
+    temporary_folder_kib: int,
+) -> Worker:
     """Start an oracle and its zygote; ``Worker.ready`` then holds what the zygote found.
 
     Raises:
@@ -106,6 +111,7 @@ def start(layers: Sequence[str], preload: Sequence[str], launcher: launchers.Lau
                         "paths": None
                         if launcher
                         else [path for path in sys.path if path.endswith("-packages")],
+                        "temporary_folder_kib": temporary_folder_kib,
                         "canary": str(canary),
                         "port": listener.getsockname()[1],
                     },

@@ -28,7 +28,7 @@ class Zygote:
         layers: list[str] = []
         problems: list[str] = []
         wanted = self._options["layers"]
-        own_canary = self._options["canary"]
+        own_canary, folder = self._options["canary"], ""
         address_space, was_root = isolation.used_address_space(), os.geteuid() == 0
         isolation.limit_helper(address_space + (2 << 30))
         layers.append("limits")
@@ -40,6 +40,7 @@ class Zygote:
             self._enter_namespaces(layers, problems)
         if "namespaces" in layers:
             own_canary = isolation.CANARY
+            folder = isolation.TEMPORARY_FOLDER if self._options["temporary_folder_kib"] else ""
         isolation.die_with_parent()
         try:
             if "landlock" in wanted or "seccomp" in wanted:
@@ -49,7 +50,7 @@ class Zygote:
             problems.append(f"no_new_privs: {error}; needs Linux 3.5.")
         if "landlock" in wanted:
             try:
-                isolation.forbid_files()
+                isolation.forbid_files(folder)
                 if not isolation.host_file_is_hidden(own_canary):
                     raise PermissionError(0, "a world-readable file could still be read")
                 layers.append("landlock")
@@ -59,14 +60,14 @@ class Zygote:
                     " profile that lets its system calls through."
                 )
         if "seccomp" in wanted:
-            self._lock_calls(layers, problems)
-        forker = Forker(address_space, counts_own_processes=was_root or "namespaces" in layers)
+            self._lock_calls(layers, problems, seccomp.TEMPORARY_FOLDER_RULES if folder else ())
+        forker = Forker(address_space, counts_own_processes=was_root or "namespaces" in layers, folder=folder)
         forker.filter = self._child_filter
         return forker, layers, problems
 
     def _enter_namespaces(self, layers: list[str], problems: list[str]) -> None:
         try:
-            isolation.enter_namespaces()
+            isolation.enter_namespaces(self._options["temporary_folder_kib"])
             for stopped, what in (
                 (
                     isolation.host_file_is_hidden(self._options["canary"]),
@@ -96,9 +97,9 @@ class Zygote:
                 " or in Docker use --security-opt seccomp=unconfined."
             )
 
-    def _lock_calls(self, layers: list[str], problems: list[str]) -> None:
+    def _lock_calls(self, layers: list[str], problems: list[str], more: tuple[seccomp.Rule, ...]) -> None:
         try:
-            helper = seccomp.Filter(seccomp.build(seccomp.HELPER_RULES, allow_others=False))
+            helper = seccomp.Filter(seccomp.build((*seccomp.HELPER_RULES, *more), allow_others=False))
             self._child_filter = seccomp.Filter(seccomp.build(seccomp.CHILD_RULES, allow_others=True))
             helper.install()
             if not isolation.sockets_are_refused():
@@ -164,6 +165,7 @@ def main() -> None:
         {
             "layers": layers,
             "problems": problems,
+            "temporary_folder": bool(forker.folder),
             "missing": missing,
             "version": sys.version,
             "libraries": versions,

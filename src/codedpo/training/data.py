@@ -6,7 +6,7 @@ from typing import Any
 from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.records import Pair, Reject
-from codedpo.core.rng import stream
+from codedpo.core.rng import seed_for, stream
 from codedpo.llm.token_checks import Tokenize, pair_problem, preamble_of, tokenize_pair
 
 TrainingRow = dict[str, Any]
@@ -15,13 +15,21 @@ WEIGHT = "weight"
 
 
 def select(pairs: Iterable[Pair], config: TrainingConfig, seed: int) -> list[Pair]:
-    """Keep the kinds asked for, and of the training split a seeded sample of ``most_pairs``; validation stays."""
+    """Keep the kinds asked for, ``most_pairs`` of the training split (seeded), ``validation_pairs`` of the other.
+
+    The validation pairs depend on no seed, so that trainings which differ by it are compared on the same ones.
+    """
     wanted = [pair for pair in pairs if pair.kind in config.kinds]
     train = [pair for pair in wanted if pair.split == "train"]
     if config.most_pairs and len(train) > config.most_pairs:
         kept = stream(seed, "training", "most_pairs").choice(len(train), config.most_pairs, replace=False)
         train = [train[index] for index in sorted(kept)]
-    return train + [pair for pair in wanted if pair.split == "validation"]
+    validation = [pair for pair in wanted if pair.split == "validation"]
+    if config.validation_pairs:
+        drawn = sorted(validation, key=lambda pair: seed_for(0, "training", "validation_pairs", pair.pair_id))
+        chosen = {pair.pair_id for pair in drawn[: config.validation_pairs]}
+        validation = [pair for pair in validation if pair.pair_id in chosen]
+    return train + validation
 
 
 def check_pairs(

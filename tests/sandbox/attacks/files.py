@@ -49,7 +49,7 @@ def f(x):
 """,
     "leave a file in the temporary folder": """
 def f(x):
-    with open("/tmp/codedpo-left-behind", "w") as file:
+    with open("/var/tmp/codedpo-left-behind", "w") as file:
         file.write("x")
     return 2 * x
 """,
