@@ -134,7 +134,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     base = str(hf_folder(resolve(options.model)))
-    results = {}
+    results: dict[str, Any] = {}
     for kind in (options.only,) if options.only else ("ours", "plain", EXACT):
         if kind == EXACT and results["ours"]["dtype"] == "float32":
             continue
