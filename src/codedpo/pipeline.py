@@ -22,6 +22,8 @@ from codedpo.manifest import note_origins, record_attempt
 from codedpo.services import Services
 from codedpo.stages import AFTER_DATA, STAGE_NAMES, STAGES, Stage, stage_path, stage_position
 
+DEFAULTS: dict[str, Any] = json.loads(Config(name="defaults").model_dump_json())
+
 
 def _prompts_digest(name: str) -> str:
     """Digest the prompt files beside a stage's code; empty where it has none."""
@@ -89,7 +91,7 @@ def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
     if not config.base_run or stage.name == "report":
         return False
     base = StageFolder(stage_path(Path(config.base_run), stage.name))
-    if base.summary() is None or base.stored_identity() != json.loads(json.dumps(identity)):
+    if base.summary() is None or base.differences(identity, DEFAULTS):
         return False
     own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
     write_json(own / "adopted.json", {"path": str(base.path.resolve()), "base_run": config.base_run})
@@ -131,7 +133,7 @@ def _run_stage(
             event="stage_adopted",
             stage=stage.name,
         )
-    folder = StageFolder(stage_path(config.run_folder, stage.name)).open(identity)
+    folder = StageFolder(stage_path(config.run_folder, stage.name)).open(identity, DEFAULTS)
     summary = folder.summary()
     if summary is not None:
         voice.say(

@@ -47,6 +47,21 @@ def test_another_identity_is_stale_and_names_the_field(tmp_path: Path) -> None:
         folder.open({"stage": "candidates", "config": {"solutions": 3}})
 
 
+def test_a_setting_that_is_newer_than_the_folder_counts_as_its_default(tmp_path: Path) -> None:
+    written = {"stage": "candidates", "config": {"candidates": {"solutions": 15}, "name": "x"}}
+    folder = StageFolder(tmp_path / "3-candidates").open(written)
+    defaults = {"candidates": {"solutions": 10, "stop": None}, "sandbox": {"cpu_seconds": 1.0}}
+    now = {"stage": "candidates", "config": {"candidates": {"solutions": 15, "stop": None}, "name": "x"}}
+    assert folder.open(now, defaults).differences(now, defaults) == []
+    now["config"]["candidates"]["stop"] = "x"
+    with pytest.raises(StaleError, match=r"\(config.candidates.stop: null -> \"x\"\)"):
+        folder.open(now, defaults)
+    with pytest.raises(StaleError, match=r"solutions: 15 -> 10"):
+        folder.open(
+            {"stage": "candidates", "config": {"candidates": {"solutions": 10, "stop": None}}}, defaults
+        )
+
+
 def test_a_part_without_marker_does_not_exist(tmp_path: Path) -> None:
     folder = finished(tmp_path / "3-candidates")
     (folder.path / "parts" / "00001.json").unlink()

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,18 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def completed(stored: dict[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with the settings that its version did not have yet, at their defaults.
+
+    Args:
+        stored: An identity as it was written, whose ``config`` maps section to option to value.
+        defaults: Default values in the same form; sections that ``stored`` lacks are left out.
+    """
+    config = stored["config"]
+    sections = [name for name, values in config.items() if isinstance(values, dict)]
+    return stored | {"config": config | {name: defaults.get(name, {}) | config[name] for name in sections}}
 
 
 def differing_fields(stored: dict[str, Any], current: dict[str, Any], prefix: str = "") -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from codedpo.core.errors import DataError, StaleError
-from codedpo.core.fingerprint import differing_fields, digest_of
+from codedpo.core.fingerprint import completed, differing_fields, digest_of
 from codedpo.core.records import Reject
 from codedpo.core.tables import table_name, write_atomically, write_rows
 
@@ -72,20 +72,35 @@ class StageFolder:
         """List the indices of parts whose marker is written."""
         return sorted(int(path.stem) for path in (self.path / "parts").glob("[0-9]*.json"))
 
-    def open(self, identity: Mapping[str, Any]) -> Self:
-        """Start or resume a stage with this identity.
+    def differences(
+        self, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> list[str]:
+        """Name what an identity has otherwise than the one that the folder was opened with.
+
+        A setting that is newer than the folder counts as having been at its default.
+
+        Args:
+            identity: What the stage would be run with now.
+            defaults: Default values, section by section, of the config that identities hold.
+        """
+        stored = self.stored_identity()
+        if stored is None:
+            return ["identity"]
+        old = completed(stored, defaults) if defaults else stored
+        return differing_fields(old, dict(json.loads(json.dumps(identity))))
+
+    def open(self, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Self:
+        """Start or resume a stage with this identity; the arguments are those of ``differences``.
 
         Raises:
             StaleError: the folder holds a result of another identity; the fields that differ are named.
         """
-        stored = self.stored_identity()
-        if stored is None:
+        if self.stored_identity() is None:
             if self.path.exists():
                 shutil.rmtree(self.path)
             write_json(self.path / "identity.json", identity)
             return self
-        fields = differing_fields(stored, dict(json.loads(json.dumps(identity))))
-        if fields:
+        if fields := self.differences(identity, defaults):
             name = self.path.name.partition("-")[2]
             raise StaleError(
                 f"{self.path} was made with other settings ({'; '.join(fields)}); "
