@@ -110,6 +110,7 @@ SEEN_BY = {
     "training.model": "e2e/test_chain.py::test_the_manifest_says_where_the_weights_came_from",
     "training.kinds": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
     "training.most_pairs": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
+    "training.balance_length": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
     "training.validation_pairs": "training/test_job.py::test_kinds_and_numbers_of_pairs_choose_what_is_trained_on",
     "training.beta": "training/test_losses.py::test_dpo_with_negative_log_likelihood",
     "training.nll_weight": "training/test_losses.py::test_dpo_with_negative_log_likelihood",

@@ -116,6 +116,11 @@ def test_kinds_and_numbers_of_pairs_choose_what_is_trained_on(base: Path, tmp_pa
     few = run(base, tmp_path / "few", pairs, most_pairs=3, validation_pairs=2, **changes)
     assert (some.counters["train rows"], few.counters["train rows"]) == (5, 3)
     assert few.counters["validation rows"] == 2
+    sizes = [len(pair.chosen) - len(pair.rejected) for pair in pairs[:6]]
+    assert (sizes.count(0), max(sizes)) == (3, 0)
+    pairs[0] = replace(pairs[4], pair_id=pairs[0].pair_id, chosen=pairs[4].rejected, rejected=pairs[4].chosen)
+    balanced = run(base, tmp_path / "balanced", pairs, kinds=("correctness",), balance_length=True, **changes)
+    assert balanced.counters["train rows"] == 2 + 2
 
 
 @pytest.mark.parametrize(

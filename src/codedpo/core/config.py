@@ -270,6 +270,8 @@ class TrainingConfig(Section):
     kinds: tuple[Literal["correctness", "efficiency"], ...] = ("correctness", "efficiency")
     most_pairs: int = Field(default=0, ge=0)
     """Train on a seeded sample of so many pairs; 0: all."""
+    balance_length: bool = False
+    """Leave out training pairs until the chosen side is as often the longer one as the shorter, and by as much."""
     validation_pairs: int = Field(default=0, ge=0)
     """Validate on so many of the held-out pairs, the same whatever the seed; 0: all."""
     beta: Annotated[float, Field(gt=0)] = 0.1

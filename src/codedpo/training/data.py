@@ -8,6 +8,7 @@ from codedpo.core.errors import DataError
 from codedpo.core.records import Pair, Reject
 from codedpo.core.rng import seed_for, stream
 from codedpo.llm.token_checks import Tokenize, pair_problem, preamble_of, tokenize_pair
+from codedpo.training.length import length_balanced
 
 TrainingRow = dict[str, Any]
 WEIGHT = "weight"
@@ -17,10 +18,14 @@ WEIGHT = "weight"
 def select(pairs: Iterable[Pair], config: TrainingConfig, seed: int) -> list[Pair]:
     """Keep the kinds asked for, ``most_pairs`` of the training split (seeded), ``validation_pairs`` of the other.
 
+    Lengths are balanced, where asked for, before the sample is drawn, and in the training split alone.
+
     The validation pairs depend on no seed, so that trainings which differ by it are compared on the same ones.
     """
     wanted = [pair for pair in pairs if pair.kind in config.kinds]
     train = [pair for pair in wanted if pair.split == "train"]
+    if config.balance_length:
+        train = length_balanced(train)
     if config.most_pairs and len(train) > config.most_pairs:
         kept = stream(seed, "training", "most_pairs").choice(len(train), config.most_pairs, replace=False)
         train = [train[index] for index in sorted(kept)]
