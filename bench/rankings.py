@@ -203,12 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--solutions", type=Path, required=True, help="CodeT's code solutions (JSON lines)")
-    parser.add_argument("--tests", type=Path, required=True, help="CodeT's test cases (JSON lines)")
-    parser.add_argument("--budget", default="15x15", help="solutions x tests of a subsample")
-    parser.add_argument("--draws", type=int, default=20, help="subsamples of every task")
-    parser.add_argument("--half", choices=("all", "tuning", "reporting"), default="all")
-    parser.add_argument("--data-folder", default=os.environ.get("CODEDPO_DATA_DIR", ""))
+    add_arguments(parser).add_argument("--half", choices=("all", "tuning", "reporting"), default="all")
     options = parser.parse_args(arguments)
     tasks = [one for one in load_tasks(options) if in_half(one.matrix.task_id, options.half)]
     labels = list(tasks[0].right)
@@ -227,6 +222,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 output[str(budget)] = {name: _finite(figures) for name, figures in table.items()}
     curve(ranks, tasks, Budget.parse(options.budget), options.draws, labels[0])
     print(json.dumps(output))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options that name samples, budget and draws."""
+    parser.add_argument("--solutions", type=Path, required=True, help="CodeT's code solutions (JSON lines)")
+    parser.add_argument("--tests", type=Path, required=True, help="CodeT's test cases (JSON lines)")
+    parser.add_argument("--budget", default="15x15", help="solutions x tests of a subsample")
+    parser.add_argument("--draws", type=int, default=20, help="subsamples of every task")
+    parser.add_argument("--data-folder", default=os.environ.get("CODEDPO_DATA_DIR", ""))
+    return parser
 
 
 def description(tasks: Sequence[LabelledTask], label: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from codedpo.core.matrix import PassMatrix
 from codedpo.rankings import self_validation
-from codedpo.rankings.consensus import rank
+from codedpo.rankings.consensus import evidence, rank
 
 
 @st.composite
@@ -97,6 +97,15 @@ def test_powers_change_the_scores():
         for options in ({}, {"agreement_power": 1.0}, {"group_power": 1.0})
     ]
     assert len(set(scores)) == 3
+
+
+@given(matrices())
+def test_odds_change_the_probabilities_alone(matrix):
+    plain = rank(matrix)
+    other = rank(matrix, agreement_odds=2.0, group_odds=0.5, log_odds=1.0)
+    assert other.solutions == pytest.approx(plain.solutions)
+    logs = np.array([2.0, 0.5]) @ evidence(matrix) + 1.0
+    assert other.probabilities == pytest.approx(1 / (1 + np.exp(-logs)))
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 2), (2, 0)])

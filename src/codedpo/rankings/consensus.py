@@ -1,6 +1,7 @@
 """Our strategy: the paper's score, corrected by what solutions agree on, as far as the tests cannot be trusted."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codedpo.core.behaviour import groups, value_shares
 from codedpo.core.matrix import PassMatrix
@@ -13,14 +14,18 @@ AGREEMENT_ODDS = 0.69
 GROUP_ODDS = 1.08
 LOG_ODDS = 2.21
 """Fitted on the HumanEval tasks whose number is divisible by 4 (CodeT's samples); see ``docs/rankings.md``."""
-_LEAST = np.array([[0.001], [0.01], [0.0]])
+_LEAST_VALIDATION, _LEAST_AGREEMENT = 0.001, 0.01
 """Added before logarithms: a lone solution, or one that passes nothing, is unlikely to be right, not impossible."""
-
-_ODDS = np.array([0.0, AGREEMENT_ODDS, GROUP_ODDS])
 
 
 def rank(
-    matrix: PassMatrix, *, agreement_power: float = AGREEMENT_POWER, group_power: float = GROUP_POWER
+    matrix: PassMatrix,
+    *,
+    agreement_power: float = AGREEMENT_POWER,
+    group_power: float = GROUP_POWER,
+    agreement_odds: float = AGREEMENT_ODDS,
+    group_odds: float = GROUP_ODDS,
+    log_odds: float = LOG_ODDS,
 ) -> Scores:
     """Score a solution by ``v * (a^3 * g^(1/4))^(1 - q)``.
 
@@ -31,7 +36,8 @@ def rank(
     nothing about solutions or about validity: they are left out (and score 0), so trivial tests change nothing.
 
     ``probabilities`` are the chance that a solution is right if it is the best of its task:
-    ``odds = e^2.21 a^0.69 g^1.08``.
+    ``odds = e^log_odds a^agreement_odds g^group_odds``, by default ``e^2.21 a^0.69 g^1.08``; ``evidence`` gives what to
+    fit them to, where you have labels of your own.
 
     Good at every test validity; without values (a matrix of passes only) ``a`` is the agreement of pass vectors.
     Its limit is the limit of all agreement: a bug that most solutions share. Cost: that of self-validation, and
@@ -46,14 +52,20 @@ def rank(
     passed = matrix.passed[:, separating]
     validation = self_validation.rank_passes(passed)
     best_share = max(passed.sum(axis=1).tolist()) / passed.shape[1] if passed.size else 0.0
-    shares = value_shares(matrix.values if matrix.values.size else matrix.passed.astype(np.int64))
-    agreement = shares.sum(axis=1) / shares.shape[1] if shares.size else np.full(solutions, 1.0 / solutions)
-    labels, sizes = groups(np.concatenate([matrix.values, matrix.passed], axis=1))
-    evidence = np.array([validation.solutions, agreement, sizes[labels] / solutions])
     doubt = 1.0 - best_share
-    logs = np.log(evidence + _LEAST)
+    logs = np.vstack([np.log(validation.solutions + _LEAST_VALIDATION), evidence(matrix)])
     log_score = np.array([1.0, doubt * agreement_power, doubt * group_power]) @ logs
-    odds = np.exp(_ODDS @ logs + LOG_ODDS)
+    odds = np.exp(np.array([0.0, agreement_odds, group_odds]) @ logs + log_odds)
     tests = np.zeros(len(passes))
     tests[separating] = validation.tests
     return Scores(np.exp(log_score - log_score.max()), tests, probabilities=odds / (1.0 + odds))
+
+
+def evidence(matrix: PassMatrix) -> NDArray[np.float64]:
+    """Return the logarithms of ``a`` and ``g`` of every solution, [2, solutions]: what the probabilities rest on."""
+    solutions = len(matrix.solution_ids)
+    shares = value_shares(matrix.values if matrix.values.size else matrix.passed.astype(np.int64))
+    agreement = shares.sum(axis=1) / shares.shape[1] if shares.size else np.full(solutions, 1.0 / solutions)
+    labels, sizes = groups(np.concatenate([matrix.values, matrix.passed], axis=1))
+    logs: NDArray[np.float64] = np.log([agreement + _LEAST_AGREEMENT, sizes[labels] / solutions])
+    return logs
