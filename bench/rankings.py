@@ -189,13 +189,60 @@ def curve(
     print(
         f"\npass@1 over test validity, {budget}, {len(usable)} tasks with at least 5 valid and 5 invalid tests"
     )
+    rivals = [name for name in ranks if name not in (OURS, "random")]
+    differences: dict[str, NDArray[np.float64]] = {}
     for validity in VALIDITIES:
         samples = [[draw_with_validity(task, budget, validity, n) for n in range(draws)] for task in usable]
         results = evaluate(ranks, samples, label)
         row = "  ".join(f"{name} {100 * mean(of, _pass_at_1):.1f}" for name, of in results.items())
         print(f"target {validity:.2f}: {row}")
         if OURS in ranks:
-            print_differences(results, OURS, [name for name in ranks if name not in (OURS, "random")])
+            print_differences(results, OURS, rivals)
+            ours = per_task(results[OURS], _pass_at_1)
+            differences |= {
+                f"{rival} at {validity:.2f}": ours - per_task(results[rival], _pass_at_1) for rival in rivals
+            }
+    if differences:
+        _print_all_at_once(differences)
+
+
+def simultaneous_intervals(values: NDArray[np.float64], seed: int = 0) -> NDArray[np.float64]:
+    """Return intervals [comparisons, 2] for means over tasks that all hold at once with 95% probability.
+
+    Of many comparisons some exclude 0 by chance if each has its own interval. The width comes from the bootstrap
+    distribution over tasks of the largest standardised deviation (max-t; Westfall and Young 1993).
+
+    Args:
+        values: Differences [tasks, comparisons].
+        seed: Of the bootstrap.
+    """
+    random = stream(seed, "bench.rankings", "simultaneous")
+    means = values.mean(axis=0)
+    resampled = np.array(
+        [values[random.integers(0, len(values), len(values))].mean(axis=0) for _ in range(2000)]
+    )
+    errors = resampled.std(axis=0)
+    deviations = np.abs(resampled - means) / np.where(errors > 0, errors, np.inf)
+    width = float(np.quantile(deviations.max(axis=1), 0.95)) * errors
+    return np.stack([means - width, means + width], axis=1)
+
+
+def _print_all_at_once(differences: Mapping[str, NDArray[np.float64]]) -> None:
+    """Say where ours is behind a rival, with intervals that hold for the whole curve at once."""
+    intervals = 100 * simultaneous_intervals(np.stack(list(differences.values()), axis=1))
+    behind = [
+        f"{name} [{low:+.1f}, {high:+.1f}]"
+        for name, (low, high) in zip(differences, intervals, strict=True)
+        if high < 0
+    ]
+    ahead = sum(low > 0 for low, _ in intervals)
+    print(
+        f"of {len(intervals)} comparisons at once (95% for all together) {OURS} is ahead in {ahead}, "
+        f"behind in {len(behind)}{': ' if behind else ''}{', '.join(behind)}"
+    )
+    lowest = min(differences, key=lambda name: float(differences[name].mean()))
+    low, high = intervals[list(differences).index(lowest)]
+    print(f"  least: {lowest} {100 * differences[lowest].mean():+.1f} points [{low:+.1f}, {high:+.1f}]")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
