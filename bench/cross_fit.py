@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.codet_samples import LabelledTask
 from bench.rank_metrics import TaskResult, calibration_error, precision_at, tie_groups
 from bench.rankings import (
     Budget,
@@ -32,6 +31,7 @@ from bench.rankings import (
     mean,
     summary,
 )
+from bench.samples import LabelledTask
 from codedpo.core.rng import stream
 from codedpo.evaluation.metrics import bootstrap_interval
 from codedpo.rankings import consensus

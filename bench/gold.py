@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.codet_samples import LIMITS, assertions, check_of, read_samples, until_end
 from bench.execution_modes import cpu_seconds
+from bench.samples import LIMITS, check_of, codet_samples
 from codedpo.benchmarks.base import Benchmark
 from codedpo.benchmarks.data import read_json_lines
 from codedpo.benchmarks.humaneval import HumanEval
@@ -50,16 +50,12 @@ def _leetcode(data: Path) -> Iterator[Job]:
 
 
 def _codet(data: Path) -> Iterator[Job]:
-    solutions = read_samples(data / _CODET.format("code_solutions"))
-    tests = read_samples(data / _CODET.format("test_cases"))
-    for problem in HumanEval(data).problems():
-        if problem.problem_id in solutions:
-            codes = dict.fromkeys(problem.prompt + until_end(text) for text in solutions[problem.problem_id])
-            found = dict.fromkeys(
-                one for text in tests[problem.problem_id] for one in assertions(text, problem.entry_point)
-            )
-            checks = tuple(check_of(one, problem.entry_point) for one in found)
-            yield Job(problem.problem_id, tuple(codes), checks, LIMITS)
+    problems = {problem.problem_id: problem for problem in HumanEval(data).problems()}
+    solutions, tests = (data / _CODET.format(kind) for kind in ("code_solutions", "test_cases"))
+    for name, samples in codet_samples(solutions, tests, problems).items():
+        found = dict.fromkeys(samples.assertions)
+        checks = tuple(check_of(one, problems[name].entry_point) for one in found)
+        yield Job(name, tuple(dict.fromkeys(samples.programs)), checks, LIMITS)
 
 
 WORKLOADS: dict[str, Callable[[Path], Iterable[Job]]] = {

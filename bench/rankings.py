@@ -1,14 +1,17 @@
 """Compare every ranking strategy on published samples with known labels.
 
     python -m bench.rankings --solutions FILE --tests FILE [--budget 15x15] [--draws 20]
+    python -m bench.rankings --replies FILE --benchmark mbpp
 
-Files are CodeT's (``task_id``, ``samples``) for HumanEval tasks; every program runs in our sandbox, once, and the
-matrices are cached in the user's cache folder. The last line is one JSON object with shares between 0 and 1.
+Files are CodeT's (``task_id``, ``samples``), or one of raw replies (``task``, ``kind``, ``text``), for tasks of the
+benchmark whose tests label the solutions; every program runs in our sandbox, once, and the matrices are cached in the
+user's cache folder. The last line is one JSON object with shares between 0 and 1.
 """
 
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.codet_samples import LabelledTask, labelled_tasks
 from bench.rank_metrics import TaskResult, calibration_error, judge, precision_at, tie_groups
+from bench.samples import LabelledTask, codet_samples, labelled_tasks, reply_samples
+from codedpo.benchmarks import load_benchmark
 from codedpo.core.behaviour import value_shares
 from codedpo.core.matrix import PassMatrix
 from codedpo.core.registry import load
@@ -26,6 +30,7 @@ from codedpo.core.rng import stream
 from codedpo.evaluation.metrics import bootstrap_interval
 from codedpo.rankings.registry import STRATEGIES
 from codedpo.rankings.scores import Scores
+from codedpo.sandbox.local import LocalSandbox
 
 OURS = "consensus"
 RIVALS = ("self_validation", "codet", "b4")
@@ -273,8 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add the options that name samples, budget and draws."""
-    parser.add_argument("--solutions", type=Path, required=True, help="CodeT's code solutions (JSON lines)")
-    parser.add_argument("--tests", type=Path, required=True, help="CodeT's test cases (JSON lines)")
+    parser.add_argument("--solutions", type=Path, help="CodeT's code solutions (JSON lines)")
+    parser.add_argument("--tests", type=Path, help="CodeT's test cases (JSON lines)")
+    parser.add_argument("--replies", type=Path, help="raw replies instead (JSON lines)")
+    parser.add_argument("--benchmark", default="humaneval", help="what labels the solutions")
     parser.add_argument("--budget", default="15x15", help="solutions x tests of a subsample")
     parser.add_argument("--draws", type=int, default=20, help="subsamples of every task")
     parser.add_argument("--data-folder", default=os.environ.get("CODEDPO_DATA_DIR", ""))
@@ -283,7 +290,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 def description(tasks: Sequence[LabelledTask], label: str) -> str:
     """Say what the samples are like."""
-    right = np.mean([task.right[label][task.solution_of_sample].mean() for task in tasks])
+    with_programs = [task for task in tasks if len(task.solution_of_sample)]
+    right = np.mean([task.right[label][task.solution_of_sample].mean() for task in with_programs])
     with_tests = [task for task in tasks if len(task.test_of_occurrence)]
     valid = np.mean([task.valid[task.test_of_occurrence].mean() for task in with_tests])
     return f"{len(tasks)} tasks, {right:.1%} of the solutions right, {valid:.1%} of the tests valid"
@@ -297,11 +305,16 @@ def in_half(task_id: str, half: str) -> bool:
 
 def load_tasks(options: argparse.Namespace) -> list[LabelledTask]:
     """Execute or read the labelled tasks."""
-    from codedpo.benchmarks.humaneval import HumanEval
-    from codedpo.sandbox.local import LocalSandbox
-
+    benchmark = load_benchmark(options.benchmark, options.data_folder)
+    problems = {problem.problem_id: problem for problem in benchmark.problems()}
+    if options.replies:
+        samples = reply_samples(options.replies, problems)
+    elif options.solutions and options.tests:
+        samples = codet_samples(options.solutions, options.tests, problems)
+    else:
+        sys.exit("name --solutions and --tests, or --replies")
     with LocalSandbox() as sandbox:
-        return labelled_tasks(options.solutions, options.tests, [HumanEval(options.data_folder)], sandbox)
+        return labelled_tasks(samples, [benchmark], sandbox)
 
 
 def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:

@@ -1,8 +1,9 @@
-"""CodeT's published samples -> pass matrices with labels, executed once in our sandbox and cached.
+"""Published samples -> pass matrices with labels, executed once in our sandbox and cached.
 
-Rules of extraction as in the paper's experiments (arXiv 2207.10397): a completion ends at the first top-level
-statement after it; of a sample of tests the first five assertions that compile and name the entry point count.
-The cache lies in the user's cache folder, never in the repository.
+CodeT's files: rules of extraction as in the paper's experiments (arXiv 2207.10397): a completion ends at the first
+top-level statement after it; of a sample of tests the first five assertions that compile and name the entry point
+count. Files of raw replies (``task``, ``kind``, ``text``): the product's own rules. The cache lies in the user's cache
+folder, never in the repository.
 """
 
 import ast
@@ -11,7 +12,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from codedpo.core.cache import cache_folder
 from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix
 from codedpo.core.records import Outcome
 from codedpo.llm.assertions import split
+from codedpo.llm.parse import Extraction, extract_code
+from codedpo.llm.parse_tests import extract_tests
 from codedpo.sandbox.base import Check, Job, Limits, Matrix, Sandbox
 
 ENDS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
@@ -94,29 +97,73 @@ def check_of(assertion: str, entry_point: str) -> Check:
     return Check(assertion, *found) if found else Check(assertion)
 
 
-def read_samples(path: Path) -> dict[str, list[str]]:
-    """Read task id -> samples from a JSON-lines file, gzipped or not."""
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a model wrote for one task, repetitions included."""
+
+    programs: list[str]
+    assertions: list[str]
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file, gzipped or not."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-    rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    return {row["task_id"]: row["samples"] for row in rows}
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def codet_samples(
+    solutions_file: Path, tests_file: Path, problems: Mapping[str, Problem]
+) -> dict[str, Samples]:
+    """Read CodeT's two files: problem id -> samples."""
+    solutions, tests = (
+        {row["task_id"]: row["samples"] for row in _rows(path)} for path in (solutions_file, tests_file)
+    )
+    return {
+        name: Samples(
+            [problems[name].prompt + until_end(text) for text in solutions[name]],
+            [one for text in tests[name] for one in assertions(text, problems[name].entry_point)],
+        )
+        for name in solutions
+    }
+
+
+def reply_samples(file: Path, problems: Mapping[str, Problem]) -> dict[str, Samples]:
+    """Read raw replies as a run of codedpo would: problem id -> samples; a reply without code is no sample."""
+    by_number = {problem_id.rpartition("/")[2]: problem_id for problem_id in problems}
+    found: dict[str, Samples] = {}
+    for row in _rows(file):
+        name = by_number[str(row["task"])]
+        samples = found.setdefault(name, Samples([], []))
+        entry_point = problems[name].entry_point
+        if row["kind"] == "solution":
+            code = extract_code(row["text"], entry_point)
+            samples.programs.extend([code.code] if code.outcome is Extraction.FOUND else [])
+        else:
+            tests = extract_tests(row["text"], entry_point, TESTS_PER_SAMPLE).tests
+            samples.assertions.extend(test.code for test in tests)
+    return found
 
 
 def labelled_tasks(
-    solutions_file: Path, tests_file: Path, benchmarks: Sequence[Benchmark], sandbox: Sandbox
+    samples: Mapping[str, Samples], benchmarks: Sequence[Benchmark], sandbox: Sandbox
 ) -> list[LabelledTask]:
-    """Execute every distinct solution against every distinct test, and against the benchmarks; or read the cache."""
+    """Execute every distinct solution against every distinct test, and against the benchmarks; or read the cache.
+
+    Args:
+        samples: by problem id, which all benchmarks know.
+        benchmarks: whose tests label the solutions.
+        sandbox: where everything runs.
+    """
     identity = [VERSION, sandbox.identity, str(LIMITS), [type(one).__name__ for one in benchmarks]]
-    digest = hashlib.sha256(json.dumps(identity).encode())
-    for path in (solutions_file, tests_file):
-        digest.update(path.read_bytes())
-    folder = cache_folder() / "bench" / f"codet-{digest.hexdigest()[:16]}"
-    solutions, tests = read_samples(solutions_file), read_samples(tests_file)
+    written = {name: [one.programs, one.assertions] for name, one in samples.items()}
+    digest = hashlib.sha256(json.dumps([identity, written]).encode()).hexdigest()
+    folder = cache_folder() / "bench" / f"samples-{digest[:16]}"
     problems = [{problem.problem_id: problem for problem in one.problems()} for one in benchmarks]
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {task_id: folder / f"{task_id.replace('/', '-')}.npz" for task_id in solutions}
+    paths = {task_id: folder / f"{task_id.replace('/', '-')}.npz" for task_id in samples}
     pending = [
-        _Pending.of([known[task_id] for known in problems], solutions[task_id], tests[task_id])
+        _Pending.of([known[task_id] for known in problems], samples[task_id])
         for task_id, path in paths.items()
         if not path.exists()
     ]
@@ -166,17 +213,10 @@ class _Pending:
     test_of_occurrence: NDArray[np.int64]
 
     @classmethod
-    def of(
-        cls, problems: list[Problem], solution_samples: Sequence[str], test_samples: Sequence[str]
-    ) -> "_Pending":
-        problem = problems[0]
-        programs, solution_of_sample = _numbered(
-            problem.prompt + until_end(text) for text in solution_samples
-        )
-        texts, test_of_occurrence = _numbered(
-            assertion for text in test_samples for assertion in assertions(text, problem.entry_point)
-        )
-        checks = tuple(check_of(text, problem.entry_point) for text in texts)
+    def of(cls, problems: list[Problem], samples: Samples) -> "_Pending":
+        programs, solution_of_sample = _numbered(samples.programs)
+        texts, test_of_occurrence = _numbered(samples.assertions)
+        checks = tuple(check_of(text, problems[0].entry_point) for text in texts)
         return cls(problems, programs, checks, solution_of_sample, test_of_occurrence)
 
     def jobs(self, benchmarks: Sequence[Benchmark]) -> Iterator[Job]:
@@ -209,7 +249,7 @@ class _Pending:
 
 def _where(matrix: Matrix, outcome: Outcome) -> NDArray[np.bool_]:
     rows = [[cell.outcome is outcome for cell in row] for row in matrix.cells]
-    return np.array(rows, dtype=bool).reshape(len(rows), -1)
+    return np.array(rows, dtype=bool).reshape(len(rows), len(rows[0]) if rows else 0)
 
 
 def _values(
