@@ -21,6 +21,7 @@ from codedpo.core.stage import StageFolder, StageSummary, write_json
 from codedpo.manifest import note_origins, record_attempt
 from codedpo.services import Services
 from codedpo.stages import AFTER_DATA, STAGE_NAMES, STAGES, Stage, stage_path, stage_position
+from codedpo.tasks.given import read_tasks
 
 DEFAULTS: dict[str, Any] = json.loads(Config(name="defaults").model_dump_json())
 
@@ -54,6 +55,8 @@ def identity_of(
     }
     if "benchmarks" in stage.services:
         identity["benchmarks"] = config.kept_out
+    if stage.name == "tasks" and config.tasks.file:
+        identity["tasks"] = digest_of(read_tasks(Path(config.tasks.file)))
     if "model" in stage.services:
         identity["model"] = services.generator.identity
     if "weights" in stage.services:

@@ -6,6 +6,7 @@ on two cores (``docs/log.md``); with another model or machine the hours are a gu
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Table
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
 from codedpo.stages import AFTER_DATA, STAGE_NAMES, stage_position
+from codedpo.tasks.given import read_tasks
 
 TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 245}
 TASKS_PER_SEED = 0.95
@@ -84,7 +86,9 @@ def plan_of(config: Config) -> Plan:
 
     here = config.model.kind in ("local", "transformers")
     candidates = config.candidates
-    tasks = round(config.seeds.count * TASKS_PER_SEED)
+    seeds = 0 if config.tasks.file else config.seeds.count
+    given = read_tasks(Path(config.tasks.file)) if config.tasks.file else []
+    tasks = len(given) or round(seeds * TASKS_PER_SEED)
     test_replies = -(-candidates.tests // candidates.tests_per_reply)
     executions = tasks * candidates.solutions * candidates.tests
     made = {
@@ -100,7 +104,7 @@ def plan_of(config: Config) -> Plan:
     )
     answers = 2 * problems * config.evaluation.samples
     lines = (
-        generation("tasks", {"concepts": config.seeds.count, "task": config.seeds.count}, here=here),
+        generation("tasks", {"concepts": seeds, "task": seeds}, here=here),
         generation(
             "candidates", {"solution": tasks * candidates.solutions, "test": tasks * test_replies}, here=here
         ),

@@ -42,6 +42,7 @@ SEEN_BY = {
     "seeds.most_lines": "seeds/test_stage.py::test_limits_of_lines_are_options",
     "seeds.licenses": "seeds/test_stage.py::test_a_licence_off_the_list_drops_its_files",
     "seeds.near_duplicate_threshold": "seeds/test_stage.py::test_the_threshold_of_near_duplicates_counts",
+    "tasks.file": "tasks/test_given.py::test_repeats_and_benchmark_problems_are_dropped",
     "tasks.concepts_sampling.temperature": "tasks/test_stage.py::test_the_sampling_of_both_calls_reaches_the_model",
     "tasks.concepts_sampling.top_p": "tasks/test_stage.py::test_the_sampling_of_both_calls_reaches_the_model",
     "tasks.concepts_sampling.max_tokens": "tasks/test_stage.py::test_the_sampling_of_both_calls_reaches_the_model",

@@ -16,7 +16,16 @@ from codedpo import pipeline
 from codedpo.core.config_files import load_config
 from codedpo.core.errors import StaleError
 from codedpo.core.progress import Voice
-from codedpo.core.records import Metric, Pair, PairKind, Sample, TrainingStep
+from codedpo.core.records import (
+    Execution,
+    Metric,
+    Pair,
+    PairKind,
+    Sample,
+    Solution,
+    Task,
+    TrainingStep,
+)
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
@@ -116,6 +125,30 @@ def test_the_same_command_again_does_nothing_and_other_settings_are_stale(run: P
     other = codedpo(*arguments(run.parent, tiny), "description=Another run.")
     assert other.returncode == 3
     assert "9-report was made with other settings (config.description" in other.stderr
+
+
+def test_given_tasks_need_no_seeds(run: Path, tiny: Path, tmp_path: Path) -> None:
+    tasks = rows(run, "tasks", Task)
+    lines = (
+        json.dumps({"prompt": one.prompt, "signature": one.signature, "task_id": one.task_id})
+        for one in tasks
+    )
+    (tmp_path / "tasks.jsonl").write_text("\n".join(lines))
+    own = [f"tasks.file={tmp_path / 'tasks.jsonl'}", "seeds.sources=[]", "--until", "pairs"]
+    done = codedpo(*arguments(tmp_path, tiny), *own)
+    assert done.returncode == 0, done.stderr
+    given = rows(tmp_path / "chain", "tasks", Task)
+    assert [one.source_id for one in given] == [one.task_id for one in tasks]
+    for stage, row_type in (("candidates", Solution), ("executions", Execution)):
+        assert len(rows(tmp_path / "chain", stage, row_type)) == len(rows(run, stage, row_type))
+    card = (tmp_path / "chain" / "6-pairs" / "export" / "README.md").read_text()
+    assert "Tasks: given, `tasks.jsonl`." in card
+    both = codedpo(*arguments(tmp_path, tiny), own[0])
+    assert both.returncode == 2
+    assert "tasks.file and seeds.sources both say" in both.stderr
+    (tmp_path / "tasks.jsonl").write_text(json.dumps({"prompt": "x", "signature": "def f(x):"}))
+    changed = codedpo(*arguments(tmp_path, tiny), *own)
+    assert "2-tasks was made with other settings (tasks:" in changed.stderr
 
 
 def test_variants_run_on_what_the_run_made_and_its_report_compares_them(

@@ -131,6 +131,9 @@ class SeedsConfig(Section):
 class TasksConfig(Section):
     """Stage 2."""
 
+    file: str = ""
+    """JSON lines with ``prompt``, ``signature`` and, if you like, ``task_id``: tasks of yours, instead of tasks made
+    from seeds; ``seeds.sources`` is then empty."""
     concepts_sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=96)
     task_sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=384)
     near_duplicate_threshold: Share = 0.6
@@ -401,6 +404,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "Config":
+        if self.tasks.file and self.seeds.sources:
+            raise ValueError(
+                "tasks.file and seeds.sources both say where tasks come from; leave one of them empty"
+            )
         processes, batches = self.resources.training_processes, self.training.gradient_accumulation
         if batches % processes:
             raise ValueError(

@@ -114,12 +114,15 @@ class Task:
 
     task_id: str
     seed_id: str
+    """The seed that it was made from; empty for tasks of ``tasks.file``."""
     concepts: list[str]
     prompt: str
     """The instruction in words, self-contained."""
     signature: str
     """First line of the function to write, ``def name(arguments) -> type:``."""
     entry_point: str
+    source_id: str = ""
+    """What ``tasks.file`` calls the task; empty for tasks made from seeds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -26,7 +27,7 @@ class Provenance:
 
     config: Config
     seed_of_task: Mapping[str, Seed]
-    """Task id -> the seed that the task was made from."""
+    """Task id -> the seed that the task was made from; empty for given tasks."""
     seeds: int
     """Seeds of the whole run, those without a pair included."""
     decontaminated: Mapping[str, Mapping[str, int]]
@@ -50,7 +51,8 @@ def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Pro
                 f"---\n{header}---",
                 f"# Preference pairs of the run {config.name}",
                 *description,
-                "A code model wrote the tasks, the solutions and the tests; execution and ranking chose between the "
+                f"A code model wrote {'' if config.tasks.file else 'the tasks, '}the solutions and the tests; "
+                "execution and ranking chose between the "
                 f"solutions ([arXiv 2410.05605](https://arxiv.org/abs/2410.05605)). Made by codedpo {__version__}. "
                 "Chosen means believed right or measured faster, not proven: nobody checked the pairs by hand.",
                 *_contents(pairs, rows),
@@ -58,12 +60,18 @@ def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Pro
                 *_decontamination(provenance),
                 *_reproduction(config),
                 "## Licence",
-                "None is granted here. What binds: the licences of the seeds above, from whose functions the tasks "
-                "were made, and the terms of the model that wrote the texts. Set `license` before you publish.",
+                f"None is granted here. What binds: {_tasks_licence(config)}, and the terms of the model that wrote "
+                "the texts. Set `license` before you publish.",
             ]
         )
         + "\n"
     )
+
+
+def _tasks_licence(config: Config) -> str:
+    if config.tasks.file:
+        return "the licence of the tasks, which were given"
+    return "the licences of the seeds above, from whose functions the tasks were made"
 
 
 def front_matter(pairs: int, rows: Mapping[str, int]) -> dict[str, Any]:
@@ -126,6 +134,13 @@ def _contents(pairs: Sequence[Pair], rows: Mapping[str, int]) -> list[str]:
 
 def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:
     model = provenance.config.model
+    given = provenance.config.tasks.file
+    if given:
+        return [
+            "## Provenance",
+            f"Tasks: given, `{Path(given).name}`. Solutions and tests: `{model.name or model.path}` (kind "
+            f"`{model.kind}`).",
+        ]
     of_pairs = [provenance.seed_of_task[pair.task_id] for pair in pairs]
     licences = Counter(seed.license for seed in of_pairs)
     sources = Counter((seed.repo_name, seed.license) for seed in of_pairs)

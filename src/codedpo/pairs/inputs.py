@@ -28,7 +28,9 @@ def provenance(context: StageContext) -> Provenance:
         dropped[stage] = {reason: rejects[reason] for reason in REASONS if reason in rejects}
     return Provenance(
         config=context.config,
-        seed_of_task={task.task_id: seeds[task.seed_id] for task in context.read(Task)},
+        seed_of_task={
+            task.task_id: seeds[task.seed_id] for task in context.read(Task) if task.seed_id in seeds
+        },
         seeds=len(seeds),
         decontaminated=dropped,
     )

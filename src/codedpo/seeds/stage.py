@@ -35,14 +35,21 @@ class Candidate:
 
 
 def run(context: StageContext) -> None:
-    """Write the seeds; every file and function that is not one leaves a reject.
+    """Write the seeds; every file and function that is not one leaves a reject. Given tasks need none.
 
     Raises:
         ConfigError: there is no source, or no function of them is left.
     """
     settings, benchmarks = context.config.seeds, context.config.kept_out
     if not settings.sources:
-        raise ConfigError("seeds.sources is empty; name at least one package, folder or table there.")
+        if not context.config.tasks.file:
+            raise ConfigError(
+                "seeds.sources is empty; name at least one package, folder or table there, or tasks.file."
+            )
+        none: list[Seed] = []
+        for empty in context.parts(none, whole=True):
+            empty.write({Seed: none})
+        return
     for part in context.parts(settings.sources, whole=True):
         rejects: list[Reject] = []
         found: list[Candidate] = []

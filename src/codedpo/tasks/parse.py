@@ -88,7 +88,7 @@ def parse_task(text: str, seed: Seed) -> ParsedTask | NoTask:
     if found is None:
         return NoTask("no_signature", text[:200])
     prompt = _words_of(text[: found.start()])
-    signature = _signature(text[found.start() :])
+    signature = signature_of(text[found.start() :])
     if signature is None:
         return NoTask("bad_signature", text[found.start() : found.start() + 200])
     function = ast.parse(f"{signature}\n    pass").body[0]
@@ -106,8 +106,8 @@ def _words_of(text: str) -> str:
     return text + "." if text and text[-1].isalnum() else text
 
 
-def _signature(text: str) -> str | None:
-    """Return ``def name(arguments) -> type:`` in one line, with hints that need no import."""
+def signature_of(text: str) -> str | None:
+    """Return ``def name(arguments) -> type:`` in one line, with hints that need no import; None where there is none."""
     for end in (match.end() for match in re.finditer(r":", text[:400])):
         tree = syntax_tree(" ".join(text[:end].split("\n")) + " pass")
         if tree is not None and isinstance(tree.body[0], ast.FunctionDef):

@@ -1,6 +1,7 @@
-"""Stage 2: two calls a seed (concepts, then a task), checks, near-duplicates and benchmark problems out."""
+"""Stage 2: two calls a seed (concepts, then a task), or given tasks; near-duplicates and benchmark problems out."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from codedpo.benchmarks.decontamination import Decontaminator
 from codedpo.context import Part, StageContext
@@ -9,6 +10,8 @@ from codedpo.core.near_duplicates import near_duplicates
 from codedpo.core.records import Reject, Seed, Task, Text, TextKind
 from codedpo.llm.base import Request
 from codedpo.llm.prompts import conversation, sampling_of, text_row
+from codedpo.services import Services
+from codedpo.tasks.given import read_tasks
 from codedpo.tasks.parse import NoTask, parse_concepts, parse_task
 
 
@@ -27,12 +30,29 @@ def task_request(seed: Seed, concepts: Sequence[str], config: Config) -> Request
     return Request(f"{seed.seed_id}/task", messages, sampling, seed=config.seed)
 
 
-def run(context: StageContext) -> None:
-    """Write texts and tasks; every seed that gives no task leaves a reject.
+def check(services: Services) -> None:
+    """Read the file of given tasks before any work.
 
     Raises:
+        DataError: it is not what it should be.
+    """
+    if services.config.tasks.file:
+        read_tasks(Path(services.config.tasks.file))
+
+
+def run(context: StageContext) -> None:
+    """Write texts and tasks, made from seeds or given; every seed that gives no task leaves a reject.
+
+    Raises:
+        DataError: the file of given tasks is not what it should be.
         TooManyRejectsError: hardly any reply is a task.
     """
+    if context.config.tasks.file:
+        for given in context.parts(read_tasks(Path(context.config.tasks.file)), whole=True):
+            rejects: list[Reject] = []
+            tasks = _checked(given.items, context, rejects)
+            given.write({Text: [], Task: tasks}, rejects)
+        return
     seeds = context.read(Seed)
     for part in context.parts(seeds, whole=True):
         _run_part(context, part)
@@ -58,10 +78,15 @@ def _run_part(context: StageContext, part: Part[Seed]) -> None:
         config.tasks.largest_reject_share,
         "read the reasons in the table rejects, and use a stronger model or other seeds",
     )
-    tasks = _without_repeats(tasks, config.tasks.near_duplicate_threshold, rejects)
+    part.write({Text: [*texts, *answers], Task: _checked(tasks, context, rejects)}, rejects)
+
+
+def _checked(tasks: Sequence[Task], context: StageContext, rejects: list[Reject]) -> list[Task]:
+    """Drop tasks that repeat another one, an example of the prompt or a benchmark's problem."""
+    config = context.config
     problems = [problem for name in config.kept_out for problem in context.services.problems(name)]
-    tasks = _without_benchmarks(tasks, Decontaminator(problems), rejects)
-    part.write({Text: [*texts, *answers], Task: tasks}, rejects)
+    unlike = _without_repeats(tasks, config.tasks.near_duplicate_threshold, rejects)
+    return _without_benchmarks(unlike, Decontaminator(problems), rejects)
 
 
 def _ask(context: StageContext, requests: Mapping[str, Request], kind: TextKind) -> list[Text]:
