@@ -11,6 +11,8 @@ from html import escape
 from itertools import pairwise
 
 WIDTH = 360
+LETTER = 6.4
+"""About the width of a letter of a row's label."""
 HEIGHT = 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 14, 34
 
@@ -198,7 +200,8 @@ def histogram(
 
 def interval_plot(rows: Sequence[Interval], label: str, *, x_label: str, zero_line: bool = False) -> str:
     """Draw one value with its interval a row; ``zero_line`` marks 0 (for differences)."""
-    left, step, top = 92, 30, 6
+    longest = max((len(row.label) for row in rows), default=0)
+    left, step, top = max(92, round(16 + LETTER * longest)), 30, 6
     height = top + step * len(rows) + 34
     edges = [bound for row in rows for bound in (row.low, row.high)]
     low, high = _bounds(edges, include=(0.0,) if zero_line else ())
