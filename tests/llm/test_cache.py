@@ -113,6 +113,7 @@ def test_a_recording_answers_first_and_the_model_gives_the_rest(tmp_path: Path) 
     cache = CachedGenerator(model, tmp_path / "own.sqlite", recording=tmp_path / "recording.jsonl.gz")
     assert replies.items() <= texts(cache.generate([ask(3)])).items()
     assert model.given == 1
+    assert cache.export(tmp_path / "both.jsonl.gz") == 3
     other = Numbers()
     other.identity = "other"
     cache = CachedGenerator(other, tmp_path / "other.sqlite", recording=tmp_path / "recording.jsonl.gz")

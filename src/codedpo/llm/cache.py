@@ -129,7 +129,7 @@ class CachedGenerator:
         missing: list[Request] = []
         key_of: dict[str, str] = {}
         for key, group in by_key.items():
-            cached = self._lookup(key)
+            cached = self._lookup(key, group[0])
             for request in group:
                 for position in sorted(cached.keys() & _positions(request)):
                     reply = replace(cached[position], request_id=request.request_id)
@@ -138,15 +138,16 @@ class CachedGenerator:
             key_of[inner_id] = key
             for first, count in _runs({*chain.from_iterable(map(_positions, group))} - cached.keys()):
                 missing.append(replace(group[0], request_id=inner_id, first=first, count=count))
+        if self._pending:
+            self._commit()
         if missing:
             yield from self._ask(missing, key_of, by_key)
 
     def _ask(
         self, missing: list[Request], key_of: dict[str, str], by_key: dict[str, list[Request]]
     ) -> Iterator[Reply]:
-        rows = ((request.key, json.dumps(_described(request), ensure_ascii=False)) for request in missing)
         self._connection.execute("BEGIN")
-        self._connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", rows)
+        self._describe(missing)
         self._connection.execute("COMMIT")
         try:
             for reply in self.inner.generate(missing):
@@ -158,13 +159,26 @@ class CachedGenerator:
         finally:
             self._commit()
 
-    def _lookup(self, key: str) -> dict[int, Reply]:
+    def _describe(self, requests: Iterable[Request]) -> None:
+        rows = ((request.key, json.dumps(_described(request), ensure_ascii=False)) for request in requests)
+        self._connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", rows)
+
+    def _lookup(self, key: str, request: Request) -> dict[int, Reply]:
+        """Return what is known by position; replies of the recording enter the cache, so that its export has them."""
         query = f"SELECT {_COLUMNS} FROM replies WHERE model = ? AND key = ? AND finish_reason != 'refused'"
-        return self._recorded[key] | {
+        known = {
             row[0]: Reply("", *row)
             for connection in (*self._bases, self._connection)
             for row in connection.execute(query, (self.identity, key))
         }
+        recorded = {
+            position: reply for position, reply in self._recorded[key].items() if position not in known
+        }
+        if recorded:
+            self._describe([request])
+        for reply in recorded.values():
+            self._keep(key, reply)
+        return known | recorded
 
     def _keep(self, key: str, reply: Reply) -> None:
         self._pending.append((key, reply))
