@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from codedpo.core.config import Config
@@ -18,6 +21,14 @@ def test_calls_and_executions_follow_from_the_config() -> None:
     assert line(plan, "tasks").calls == 800
     assert line(plan, "candidates").calls == tasks * (10 + 3)
     assert line(plan, "executions").executions == tasks * 10 * 12
+
+
+def test_given_tasks_are_counted_and_not_asked_for(tmp_path: Path) -> None:
+    given = {"prompt": "Return twice the number.", "signature": "def twice(x: int) -> int:"}
+    (tmp_path / "tasks.jsonl").write_text(f"{json.dumps(given)}\n" * 3)
+    plan = config(tasks={"file": str(tmp_path / "tasks.jsonl")}, candidates={"solutions": 4, "tests": 5})
+    assert line(plan, "tasks").calls == 0
+    assert line(plan, "executions").executions == 3 * 4 * 5
 
 
 def test_what_an_endpoint_computes_is_not_counted_here() -> None:

@@ -17,14 +17,14 @@ from codedpo.core.config_files import variants_of
 from codedpo.stages import AFTER_DATA, STAGE_NAMES, stage_position
 from codedpo.tasks.given import read_tasks
 
-TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 245}
+TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 170}
 TASKS_PER_SEED = 0.95
 CORRECTNESS_PAIRS_PER_TASK = 0.65
 EFFICIENCY_PAIRS_PER_TASK = 0.6
 LOCAL_TOKENS_PER_CPU_SECOND = 150.0
 EXECUTIONS_PER_CPU_SECOND = 3000.0
 TIMINGS_PER_CPU_SECOND = 10.0
-TRAINING_CPU_SECONDS_PER_PAIR = 12.0
+TRAINING_CPU_SECONDS_PER_PAIR = 8.0
 PROBLEMS = {
     "humaneval": 164,
     "humanevalplus": 164,
@@ -92,7 +92,7 @@ def plan_of(config: Config) -> Plan:
     test_replies = -(-candidates.tests // candidates.tests_per_reply)
     executions = tasks * candidates.solutions * candidates.tests
     made = {
-        "correctness": round(tasks * CORRECTNESS_PAIRS_PER_TASK),
+        "correctness": round(tasks * CORRECTNESS_PAIRS_PER_TASK * config.pairs.pairs_per_task),
         "efficiency": round(tasks * EFFICIENCY_PAIRS_PER_TASK),
     }
     timings = tasks * candidates.solutions if "efficiency" in config.pairs.kinds else 0
