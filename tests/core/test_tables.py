@@ -64,6 +64,17 @@ def test_a_file_of_another_table_is_named(tmp_path) -> None:
         read_rows([path], Task)
 
 
+def test_a_column_that_is_newer_than_the_file_holds_its_default(tmp_path) -> None:
+    path = tmp_path / "part.parquet"
+    task = Task("t000000", "s000000", ["sums"], "Add.", "def add(a, b):", "add")
+    write_rows(path, Task, [task])
+    pq.write_table(pq.read_table(path).drop_columns(["source_id"]), path)
+    assert read_rows([path], Task) == [task]
+    pq.write_table(pq.read_table(path).drop_columns(["prompt"]), path)
+    with pytest.raises(DataError, match="not a readable Task table"):
+        read_rows([path], Task)
+
+
 def test_no_temporary_file_is_left(tmp_path) -> None:
     write_rows(tmp_path / "part.parquet", Timing, [])
     assert [path.name for path in tmp_path.iterdir()] == ["part.parquet"]

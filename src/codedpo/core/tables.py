@@ -122,17 +122,29 @@ def _writing(path: Path) -> Iterator[None]:
 def read_columns(paths: Sequence[Path], row_type: type[Any]) -> pa.Table:
     """Read the parts of a table, in order, as columns: the way for numeric work.
 
+    A column that is newer than the file, and whose field has a default, holds that default.
+
     Raises:
-        DataError: a file is missing, not Parquet, or lacks a column of the row type.
+        DataError: a file is missing, not Parquet, or lacks another column of the row type.
     """
     schema = schema_of(row_type)
     tables = []
     for path in paths:
         try:
-            tables.append(pq.ParquetFile(path).read(columns=schema.names).cast(schema))
+            found = pq.ParquetFile(path).read(columns=schema.names)
+            tables.append(_with_newer_columns(found, row_type).cast(schema))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path} is not a readable {row_type.__name__} table ({error})") from error
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _with_newer_columns(table: pa.Table, row_type: type[Any]) -> pa.Table:
+    schema = schema_of(row_type)
+    for place, field in enumerate(dataclasses.fields(row_type)):
+        if field.name not in table.column_names and field.default is not dataclasses.MISSING:
+            values = pa.array([field.default] * table.num_rows, schema.field(place).type)
+            table = table.add_column(place, schema.field(place), values)
+    return table
 
 
 def read_rows(paths: Sequence[Path], row_type: type[Row]) -> list[Row]:
