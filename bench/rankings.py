@@ -35,6 +35,7 @@ from codedpo.sandbox.local import LocalSandbox
 OURS = "consensus"
 RIVALS = ("self_validation", "codet", "b4")
 YIELDS = (0.5, 0.25, 0.1)
+THRESHOLDS = (0.0, 0.2, 0.4, 0.6)
 VALIDITIES = (0.33, 0.5, 0.6, 0.7, 0.85, 0.95)
 """Target shares of valid tests in the curve."""
 
@@ -180,6 +181,22 @@ def print_differences(results: Results, ours: str, rivals: Sequence[str]) -> Non
         print(f"  {ours} - {rival}: {100 * value:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]")
 
 
+def print_thresholds(results: Sequence[Sequence[TaskResult]]) -> None:
+    """Print yield and precision of the pairs that ``pairs.least_probability`` would leave."""
+    total = sum(len(draws) for draws in results)
+    for least in THRESHOLDS:
+        kept = [one for draws in results for one in draws if one.has_pair and one.confidence >= least]
+        if kept:
+            believed, right = (
+                100 * float(np.mean([getattr(one, name) for one in kept]))
+                for name in ("confidence", "pair_right")
+            )
+            print(
+                f"  least probability {least:.1f}: pairs of {100 * len(kept) / total:.0f}% of the tasks, "
+                f"{believed:.0f}% believed right, {right:.0f}% right"
+            )
+
+
 def curve(
     ranks: Mapping[str, Rank], tasks: Sequence[LabelledTask], budget: Budget, draws: int, label: str
 ) -> None:
@@ -270,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_table(f"{budget}, {draws} draws, labels of {label}", table)
             if OURS in ranks:
                 print_differences(results, OURS, RIVALS)
+                print_thresholds(results[OURS])
             if label == labels[0]:
                 output[str(budget)] = {name: _finite(figures) for name, figures in table.items()}
     curve(ranks, tasks, Budget.parse(options.budget), options.draws, labels[0])
