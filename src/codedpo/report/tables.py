@@ -171,7 +171,7 @@ def strategies_compared(
         For each: ``strategy``; ``same_best``, the share of tasks in which its best solutions (all that share
         the top) hold ours; ``spearman``, the mean over tasks where both vary; ``tasks``; ``pairs`` that it would
         make; ``same_pairs``, the share of the run's correctness pairs that are among them, ``same_chosen`` that of
-        the run's chosen solutions, both None where the run has none.
+        the run's chosen solutions, both None where the run or the other has none.
     """
     own = {_sides(pair) for pair in pairs if pair.kind == PairKind.CORRECTNESS.value}
     own_chosen = {chosen for chosen, _ in own}
@@ -207,9 +207,9 @@ def strategies_compared(
                 "spearman": float(np.mean(correlations)) if correlations else None,
                 "tasks": len(same),
                 "pairs": len(others[other]),
-                "same_pairs": len(own & others[other]) / len(own) if own else None,
+                "same_pairs": len(own & others[other]) / len(own) if own and others[other] else None,
                 "same_chosen": len(own_chosen & {chosen for chosen, _ in others[other]}) / len(own_chosen)
-                if own
+                if own and others[other]
                 else None,
             }
         )
