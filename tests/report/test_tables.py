@@ -64,7 +64,7 @@ def test_pairs_of_strategies_are_compared_by_their_sides():
     ]
     other, silent = tables.strategies_compared(table, "ours", own, alternatives)
     assert (other["pairs"], other["same_pairs"], other["same_chosen"]) == (3, 0.5, 1.0)
-    assert (silent["pairs"], silent["same_pairs"], silent["same_chosen"]) == (0, 0.0, 0.0)
+    assert (silent["pairs"], silent["same_pairs"], silent["same_chosen"]) == (0, None, None)
     other, _ = tables.strategies_compared(table, "ours", own[2:], alternatives)
     assert (other["pairs"], other["same_pairs"], other["same_chosen"]) == (3, None, None)
 
