@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline is a timed assertion: it fails where another process holds the disk or the processor for a second.
+settings.register_profile("codedpo", deadline=None)
+settings.load_profile("codedpo")
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def test_no_texts_and_empty_texts() -> None:
     assert near_duplicates(["", "one two", ""], 0.5) == [None, None, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), max_size=12),
     st.sampled_from([0.5, 0.7, 0.9]),
