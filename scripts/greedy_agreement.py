@@ -5,24 +5,22 @@ answer, the chosen and the rejected side run on the task's tests; two programs b
 tests and return the same values. Replies are kept in ``greedy.sqlite`` of the run, so the command can be repeated.
 """
 
-import csv
 import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
+from run_tables import rows_of, write_table
+
 from codedpo.core.config import Config
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Pair, PairKind, Task, Test
-from codedpo.core.stage import StageFolder
-from codedpo.core.tables import read_rows
 from codedpo.executions.stage import job_of
 from codedpo.llm.base import Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.parse import extract_code
 from codedpo.sandbox.base import Cell, Limits
 from codedpo.services import Services
-from codedpo.stages import stage_path
 
 BINS = (0.2, 0.4, 0.6, 1.01)
 
@@ -41,10 +39,10 @@ def main() -> None:
     """Ask, run, compare, and print shares by the pair's probability."""
     run = Path(sys.argv[1])
     config = Config.model_validate_json((run / "config.resolved.json").read_text())
-    pairs = [pair for pair in _rows(run, "pairs", Pair) if pair.kind == PairKind.CORRECTNESS.value]
-    tasks = {task.task_id: task for task in _rows(run, "tasks", Task)}
+    pairs = [pair for pair in rows_of(run, "pairs", Pair) if pair.kind == PairKind.CORRECTNESS.value]
+    tasks = {task.task_id: task for task in rows_of(run, "tasks", Task)}
     tests: defaultdict[str, list[Test]] = defaultdict(list)
-    for test in _rows(run, "candidates", Test):
+    for test in rows_of(run, "candidates", Test):
         tests[test.task_id].append(test)
     services = Services(config, run, Voice())
     generator = CachedGenerator(services.generator.inner, run / "greedy.sqlite")
@@ -80,15 +78,10 @@ def main() -> None:
             f"{like[0]:.0f}%, like rejected in {like[1]:.0f}%"
         )
     if len(sys.argv) > 2:
-        with Path(sys.argv[2]).open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            names = "pair_id split probability like_chosen like_rejected passed_chosen passed_rejected passed_greedy"
-            writer.writerow(names.split())
-            writer.writerows(rows)
-
-
-def _rows(run: Path, stage: str, row_type: type) -> list:  # type: ignore[type-arg]
-    return read_rows(StageFolder(stage_path(run, stage)).parts_of(row_type), row_type)
+        names = (
+            "pair_id split probability like_chosen like_rejected passed_chosen passed_rejected passed_greedy"
+        )
+        write_table(Path(sys.argv[2]), names.split(), rows)
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ Loops count ``for``, ``while`` and the clauses of comprehensions; programs that 
 """
 
 import ast
-import csv
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
+from run_tables import rows_of, write_table
+
 from codedpo.core.records import Pair, Sample
-from codedpo.core.stage import StageFolder
-from codedpo.core.tables import read_rows
-from codedpo.stages import stage_path
 
 COLUMNS = ("group", "side", "programs", "not_parsed", "loops", "statements")
 
@@ -43,8 +41,8 @@ def row_of(group: str, side: str, codes: Iterable[str]) -> tuple[str, str, int, 
 def main() -> None:
     """Write the table."""
     run = Path(sys.argv[1])
-    pairs = read_rows(StageFolder(stage_path(run, "pairs")).parts_of(Pair), Pair)
-    samples = read_rows(StageFolder(stage_path(run, "evaluation")).parts_of(Sample), Sample)
+    pairs = rows_of(run, "pairs", Pair)
+    samples = rows_of(run, "evaluation", Sample)
     rows = [
         row_of(
             kind, side, (getattr(pair, side) for pair in pairs if (pair.kind, pair.split) == (kind, "train"))
@@ -57,10 +55,7 @@ def main() -> None:
         for name in sorted({one.benchmark for one in samples})
         for side in ("before", "after")
     ]
-    with Path(sys.argv[2]).open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+    write_table(Path(sys.argv[2]), COLUMNS, rows)
 
 
 if __name__ == "__main__":

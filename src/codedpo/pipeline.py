@@ -55,7 +55,7 @@ def identity_of(
     }
     if "benchmarks" in stage.services:
         identity["benchmarks"] = config.kept_out
-    if stage.name == "tasks" and config.tasks.file:
+    if "given tasks" in stage.services and config.tasks.file:
         identity["tasks"] = digest_of(read_tasks(Path(config.tasks.file)))
     if "model" in stage.services:
         identity["model"] = services.generator.identity

@@ -37,12 +37,12 @@ class Stage:
     reads: tuple[type, ...]
     writes: tuple[type, ...]
     services: tuple[str, ...] = ()
-    """Which of model, sandbox, weights, benchmarks its rows depend on."""
+    """Which of model, sandbox, weights, benchmarks, given tasks its rows depend on."""
 
 
 STAGES = (
     Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
-    Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks")),
+    Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks", "given tasks")),
     Stage("candidates", 1, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
     Stage("executions", 1, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
     Stage(

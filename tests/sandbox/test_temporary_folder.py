@@ -2,9 +2,12 @@
 
 import pytest
 
+from codedpo.core.config import Config
+from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome
 from codedpo.sandbox.base import Check, Job, Limits, TimingJob
 from codedpo.sandbox.local import LocalSandbox
+from codedpo.services import Services
 
 KIB = 64
 
@@ -110,3 +113,22 @@ def test_there_is_none_without_namespaces():
     with LocalSandbox(workers=1, layers=("landlock", "seccomp"), temporary_folder_kib=KIB) as weaker:
         assert not weaker.probe().temporary_folder
         assert values(weaker, [refusal("open('/tmp/a', 'w')")], "refused") == [[Outcome.PASSED]]
+
+
+class Writes:
+    modules = ()
+    temporary_folder_kib = 8
+
+
+class Plain:
+    modules = ()
+
+
+def test_a_benchmark_that_writes_files_gets_one_and_others_do_not(tmp_path):
+    services = Services(Config(name="test"), tmp_path, Voice(quiet=True))
+    try:
+        assert "/tmp of 8 KiB" in services.sandbox_for(Writes()).identity
+        assert "/tmp" not in services.sandbox_for(Plain()).identity
+        assert services.sandbox_for(Plain()) is services.sandbox
+    finally:
+        services.close()

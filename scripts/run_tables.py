@@ -1,0 +1,23 @@
+"""What the scripts beside it share: rows of a stored run, and small tables of them."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows
+from codedpo.stages import stage_path
+
+
+def rows_of(run: Path, stage: str, row_type: type[Any]) -> list[Any]:
+    """Read one table of a stage."""
+    return read_rows(StageFolder(stage_path(run, stage)).parts_of(row_type), row_type)
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
