@@ -8,7 +8,7 @@ from codedpo.core.records import Convergence, Execution, Oracle, Outcome, Soluti
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.rankings.registry import STRATEGIES
-from codedpo.rankings.stage import build, run
+from codedpo.rankings.stage import build, run, strategies_of
 
 
 def context_of(folder, rankings):
@@ -122,9 +122,15 @@ def test_what_cannot_be_built_is_named(choice, words):
 
 
 def test_one_strategy_twice_is_refused(tmp_path):
-    context = context_of(tmp_path, RankingsConfig(strategy=Plugin(kind="number_passed")))
+    twice = (Plugin(kind="number_passed"), Plugin(kind="number_passed"))
+    context = context_of(tmp_path, RankingsConfig(compare=twice))
     with pytest.raises(ConfigError, match="number_passed is configured twice"):
         run(context)
+
+
+def test_a_strategy_that_is_compared_with_itself_is_scored_once(tmp_path):
+    config = Config(name="x", rankings=RankingsConfig(strategy=Plugin(kind="number_passed")))
+    assert [one.label for one in strategies_of(config)] == ["number_passed", "all_tests_filter", "random"]
 
 
 @pytest.mark.parametrize("kind", sorted(STRATEGIES))

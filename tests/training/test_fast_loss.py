@@ -39,11 +39,17 @@ def batch() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 @pytest.mark.parametrize("frozen_head", [True, False])
-@pytest.mark.parametrize("chunk", [3, 128])
+@pytest.mark.parametrize(("chunk", "largest_tree"), [(3, 1024), (128, 1024), (128, 0)])
 def test_values_and_gradients_equal_those_of_trl(
-    kind: str, frozen_head: bool, chunk: int, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    frozen_head: bool,
+    chunk: int,
+    largest_tree: int,
+    bases: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fast_loss, "CHUNK", chunk)
+    monkeypatch.setattr(fast_loss, "LARGEST_TREE", largest_tree)
     outputs, gradients = [], []
     for ours in (False, True):
         model = AutoModelForCausalLM.from_pretrained(bases[kind], attn_implementation="sdpa").eval()

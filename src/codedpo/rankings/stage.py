@@ -53,11 +53,14 @@ def build(choice: Plugin, seed: int) -> Strategy:
 def strategies_of(config: Config) -> list[Strategy]:
     """Load the strategy that makes the pairs, and those that it is compared with.
 
+    A strategy that ``compare`` names too is scored once, so that an ablation changes ``strategy`` alone.
+
     Raises:
-        ConfigError: one cannot be loaded or is configured twice.
+        ConfigError: one cannot be loaded or is compared twice.
     """
     section = config.rankings
-    strategies = [build(choice, config.seed) for choice in (section.strategy, *section.compare)]
+    others = [choice for choice in section.compare if choice != section.strategy]
+    strategies = [build(choice, config.seed) for choice in (section.strategy, *others)]
     labels = [strategy.label for strategy in strategies]
     repeated = {label for label in labels if labels.count(label) > 1}
     if repeated:

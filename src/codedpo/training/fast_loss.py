@@ -1,8 +1,8 @@
 """The forward pass that TRL's trainers use, with the same results at less work.
 
 TRL 1.16 runs prompt and answer of every row, padded, and projects each position to the vocabulary. Here rows become
-one tree of tokens (a prompt that chosen and rejected share runs once, no padding), and only what predicts an answer
-token is projected, in chunks. With a frozen head the gradient of a log-probability with respect to its hidden state,
+trees of tokens (a prompt that chosen and rejected share runs once), and only what predicts an answer token is
+projected, in chunks. With a frozen head the gradient of a log-probability with respect to its hidden state,
 ``W[label] - softmax(W h) W``, is taken while the logits are there: two products instead of TRL's three.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codedpo.training import fast_lora
-from codedpo.training.packing import token_tree
+from codedpo.training.packing import token_trees
 from codedpo.training.probe import Probe
 from codedpo.training.reference import ReferenceStore
 
@@ -21,6 +21,8 @@ ARCHITECTURES = frozenset({"llama", "mistral", "phi", "qwen2", "qwen3", "starcod
 """Decoders whose logits are a plain (biased) projection of the last hidden state; others keep TRL's own pass."""
 CHUNK = 128
 """Positions whose logits exist at once: 78 MB in float32 with a vocabulary of 151,936."""
+LARGEST_TREE = 1024
+"""Tokens of a tree of several prompts: two pairs of usual length; a larger batch has one tree a prompt."""
 
 
 def _precise(tensor: Any) -> Any:
@@ -106,27 +108,36 @@ def _tree_forward(model: Any, input_ids: Any, attention_mask: Any, labels: Any) 
     from trl.trainer.utils import FusedCausalLMOutput
 
     device = input_ids.device
-    present = attention_mask.bool()
-    tree = token_tree([ids[mask].tolist() for ids, mask in zip(input_ids, present, strict=True)])
-    size = len(tree.tokens)
-    paths = [torch.tensor(path) for path in tree.paths]
-    ancestors = torch.zeros(size, size, dtype=torch.bool)
-    for path in paths:
-        ancestors[path[:, None], path[None, :]] |= torch.ones(len(path), len(path), dtype=torch.bool).tril()
+    present = attention_mask.bool().cpu()
+    rows = [ids[mask].tolist() for ids, mask in zip(input_ids.cpu(), present, strict=True)]
+    prompts = [int((own[mask] == -100).sum()) for own, mask in zip(labels.cpu(), present, strict=True)]
+    trees = token_trees(rows, prompts, LARGEST_TREE)
+    size = max(len(tree.tokens) for _, tree in trees)
+    tokens, positions = torch.zeros(2, len(trees), size, dtype=torch.long)
+    parents = torch.zeros(len(trees), size, dtype=torch.long)
+    ancestors = torch.eye(size, dtype=torch.bool).repeat(len(trees), 1, 1)
+    nodes = torch.zeros(input_ids.shape, dtype=torch.long)
+    for number, (places, tree) in enumerate(trees):
+        own = slice(0, len(tree.tokens))
+        tokens[number, own] = torch.tensor(tree.tokens)
+        positions[number, own] = torch.tensor(tree.positions)
+        parents[number, own] = torch.tensor(tree.parents) + number * size
+        for place, path in zip(places, map(torch.tensor, tree.paths), strict=True):
+            ancestors[number, path[:, None], path[None, :]] |= torch.ones(
+                len(path), len(path), dtype=torch.bool
+            ).tril()
+            nodes[place, present[place]] = path + number * size
     hidden = model.base_model(
-        input_ids=torch.tensor([tree.tokens], device=device),
-        position_ids=torch.tensor([tree.positions], device=device),
-        attention_mask=ancestors[None, None].to(device),
+        input_ids=tokens.to(device),
+        position_ids=positions.to(device),
+        attention_mask=ancestors[:, None].to(device),
         use_cache=False,
-    ).last_hidden_state[0]
+    ).last_hidden_state.flatten(0, 1)
 
-    nodes = torch.zeros_like(input_ids)
-    for row, path in enumerate(paths):
-        nodes[row, present[row]] = path.to(device)
     wanted = labels[:, 1:] != -100
-    answer_nodes, places = nodes[:, 1:][wanted].unique(return_inverse=True)
-    states = hidden[torch.tensor(tree.parents, device=device)[answer_nodes]]
-    targets = torch.tensor(tree.tokens, device=device)[answer_nodes]
+    answer_nodes, places = nodes.to(device)[:, 1:][wanted].unique(return_inverse=True)
+    states = hidden[parents.flatten().to(device)[answer_nodes]]
+    targets = tokens.flatten().to(device)[answer_nodes]
     head = model.get_output_embeddings()
     trained = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in head.parameters())
     project = _trained_head if trained else _frozen_head().apply

@@ -38,3 +38,28 @@ def token_tree(rows: Sequence[Sequence[int]]) -> TokenTree:
             path.append(node)
         tree.paths.append(path)
     return tree
+
+
+def token_trees(
+    rows: Sequence[Sequence[int]], prompts: Sequence[int], largest: int
+) -> list[tuple[list[int], TokenTree]]:
+    """Merge rows into one tree, or, where it would have more than ``largest`` nodes, the rows of each prompt into one.
+
+    Attention grows with the square of a tree, so that one tree for a large batch costs more than the padding between
+    several.
+
+    Args:
+        rows: The tokens of each row.
+        prompts: How many of them are the row's prompt.
+        largest: Most nodes of a tree of different prompts.
+
+    Returns:
+        For each tree the places of its rows, and the tree.
+    """
+    whole = token_tree(rows)
+    if len(whole.tokens) <= largest:
+        return [(list(range(len(rows))), whole)]
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+        groups.setdefault(tuple(row[:prompt]), []).append(place)
+    return [(places, token_tree([rows[place] for place in places])) for places in groups.values()]
