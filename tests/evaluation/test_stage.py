@@ -208,14 +208,24 @@ def test_a_harness_that_fails_published_solutions_judges_nobody(context_in, tmp_
     assert Replayed.asked == []
 
 
-def test_the_engine_is_the_configured_kind(context_in, tmp_path, monkeypatch):
-    kinds = []
+def test_the_engine_is_the_configured_kind_and_both_models_run_in_the_precision_of_the_trained_one(
+    context_in, tmp_path, monkeypatch
+):
+    trained = tmp_path / "7-training" / "model"
+    trained.mkdir(parents=True)
+    (trained / "config.json").write_text('{"dtype": "float32"}')
+    seen, usual = [], stage.load(None, "", "")
 
     def load(table, kind, what):
-        kinds.append(kind)
-        raise BackendError("enough")
+        class Kind:
+            @staticmethod
+            def from_config(section, resources):
+                seen.append((kind, section.name == str(trained), section.options))
+                return usual.from_config(section, resources)
+
+        return Kind
 
     monkeypatch.setattr(stage, "load", load)
-    with pytest.raises(BackendError, match="enough"):
-        stage.run(context_in(tmp_path, engine="transformers"))
-    assert kinds == ["transformers"]
+    stage.run(context_in(tmp_path, engine="transformers"))
+    options = {"dtype": "float32"}
+    assert seen == [("transformers", False, options), ("transformers", True, options)]

@@ -150,6 +150,14 @@ def test_the_device_of_the_config_is_used(model: ResolvedModel) -> None:
             assert generator._network.device.type == wanted
 
 
+def test_a_precision_that_is_asked_for_is_used_and_named(model: ResolvedModel) -> None:
+    section = ModelConfig(kind="transformers", name=str(model.folder), options={"dtype": "float64"})
+    generator = TransformersGenerator.from_config(section, ResourcesConfig(device="cpu"))
+    assert generator.identity.endswith("/float64")
+    assert len(list(generator.generate([ask("a", max_tokens=2)]))) == 1
+    assert str(generator._network.dtype) == "torch.float64"
+
+
 @pytest.mark.parametrize("kind", ["local", "transformers"])
 def test_options_of_other_kinds_are_refused(kind: str, tmp_path: Path) -> None:
     config = Config(name="test", model=ModelConfig(kind=kind, options={"batch_size": 3}))

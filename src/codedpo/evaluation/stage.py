@@ -3,6 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.base import Problem
@@ -93,12 +94,20 @@ def _speeds(
 def _engine(context: StageContext, model: str) -> CachedGenerator:
     """Load the weights of one model behind the run's request cache."""
     kind = context.config.evaluation.engine
-    name = context.services.weights.name
-    if model == AFTER:
-        name = str(context.stage_folders["training"] / "model")
-    section = ModelConfig(kind=kind, name=name, template=context.config.model.template)
+    trained = context.stage_folders["training"] / "model"
+    name = str(trained) if model == AFTER else context.services.weights.name
+    options = {"dtype": _stored_dtype(trained)} if kind == "transformers" else {}
+    section = ModelConfig(kind=kind, name=name, template=context.config.model.template, options=options)
     generator = load(GENERATORS, kind, what="generator").from_config(section, context.config.resources)
     return context.services.cached(generator)
+
+
+def _stored_dtype(folder: Path) -> str:
+    """Return the precision of trained weights, in which both models run: greedy answers change with it.
+
+    Merged weights may be stored in float32 although those before training are in bfloat16.
+    """
+    return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["dtype"])
 
 
 def _replies(

@@ -7,6 +7,7 @@ from typing import Any
 from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import BackendError, DataError
 from codedpo.core.fingerprint import digest_of
+from codedpo.core.registry import call
 from codedpo.llm.base import Reply, Request, Sampling
 from codedpo.llm.device import choose_device
 from codedpo.llm.stopping import before_stop, refusals
@@ -53,13 +54,21 @@ class TransformersGenerator:
 
     @classmethod
     def from_config(cls, model: ModelConfig, resources: ResourcesConfig) -> "TransformersGenerator":
-        """Build what the config names."""
-        return cls(
+        """Build what the config names.
+
+        Raises:
+            ConfigError: ``model.options`` has an unknown name.
+        """
+        made: TransformersGenerator = call(
+            cls,
             resolve(model.name),
+            options=model.options,
+            place="model.options",
             template=model.template,
             batch_size=resources.max_sequences,
             device=resources.device,
         )
+        return made
 
     @property
     def origin(self) -> str:
@@ -68,8 +77,9 @@ class TransformersGenerator:
 
     @property
     def identity(self) -> str:
-        """Name the weights and the template."""
-        return f"transformers/{self.model.digest[:16]}/{digest_of(self.template)}"
+        """Name the weights, the template, and the precision where it is not the stored one."""
+        precision = "" if self._dtype == "auto" else f"/{self._dtype}"
+        return f"transformers/{self.model.digest[:16]}/{digest_of(self.template)}{precision}"
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """Yield samples batch by batch; a batch shares its sampling and holds prompts of like length.

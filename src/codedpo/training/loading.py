@@ -61,6 +61,9 @@ def load_model(folder: str, config: TrainingConfig, device: str) -> tuple[Any, A
     # Frozen weights may be stored in bfloat16; weights that are trained need float32 for small updates.
     dtype = torch.bfloat16 if bfloat16 and config.lora else torch.float32
     storage = _four_bits(dtype, device) if config.four_bit else {}
+    # On an H100 or H200 cuDNN's attention gives NaN gradients where there is a mask, a length is 64 above a multiple of
+    # 128 and a query's scores are all below -88, as some of Qwen2.5's are (pytorch issue 196678).
+    torch.backends.cuda.enable_cudnn_sdp(False)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa", **storage)
     return model, dtype, bfloat16
 
