@@ -10,7 +10,7 @@ import functools
 import math
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from codedpo.training import fast_lora
 from codedpo.training.packing import token_trees
@@ -102,42 +102,61 @@ def _trained_head(hidden: Any, weight: Any, bias: Any, labels: Any) -> Any:
     return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
-def _tree_forward(model: Any, input_ids: Any, attention_mask: Any, labels: Any) -> Any:
-    """Return TRL's ``FusedCausalLMOutput`` for padded rows, computed on their token tree."""
-    import torch
-    from trl.trainer.utils import FusedCausalLMOutput
+class _Trees(NamedTuple):
+    """The trees of a batch, padded to the largest; a node's number counts through all of them."""
 
-    device = input_ids.device
-    present = attention_mask.bool().cpu()
-    rows = [ids[mask].tolist() for ids, mask in zip(input_ids.cpu(), present, strict=True)]
-    prompts = [int((own[mask] == -100).sum()) for own, mask in zip(labels.cpu(), present, strict=True)]
+    tokens: Any
+    """Trees x nodes."""
+    positions: Any
+    parents: Any
+    """Number of each node's parent; nothing of use for a first token."""
+    ancestors: Any
+    """Trees x nodes x nodes: what each node attends to, itself included."""
+    nodes: Any
+    """Rows x places: number of the node of each token that is present."""
+
+
+def _trees_of(input_ids: Any, present: Any, labels: Any) -> _Trees:
+    """Turn padded rows, on the CPU, into trees."""
+    import torch
+
+    rows = [ids[mask].tolist() for ids, mask in zip(input_ids, present, strict=True)]
+    prompts = [int((own[mask] == -100).sum()) for own, mask in zip(labels, present, strict=True)]
     trees = token_trees(rows, prompts, LARGEST_TREE)
     size = max(len(tree.tokens) for _, tree in trees)
-    tokens, positions = torch.zeros(2, len(trees), size, dtype=torch.long)
-    parents = torch.zeros(len(trees), size, dtype=torch.long)
+    tokens, positions, parents = torch.zeros(3, len(trees), size, dtype=torch.long)
     ancestors = torch.eye(size, dtype=torch.bool).repeat(len(trees), 1, 1)
-    nodes = torch.zeros(input_ids.shape, dtype=torch.long)
+    nodes = torch.zeros(present.shape, dtype=torch.long)
     for number, (places, tree) in enumerate(trees):
         own = slice(0, len(tree.tokens))
         tokens[number, own] = torch.tensor(tree.tokens)
         positions[number, own] = torch.tensor(tree.positions)
         parents[number, own] = torch.tensor(tree.parents) + number * size
         for place, path in zip(places, map(torch.tensor, tree.paths), strict=True):
-            ancestors[number, path[:, None], path[None, :]] |= torch.ones(
-                len(path), len(path), dtype=torch.bool
-            ).tril()
+            before = torch.ones(len(path), len(path), dtype=torch.bool).tril()
+            ancestors[number, path[:, None], path[None, :]] |= before
             nodes[place, present[place]] = path + number * size
+    return _Trees(tokens, positions, parents, ancestors, nodes)
+
+
+def _tree_forward(model: Any, input_ids: Any, attention_mask: Any, labels: Any) -> Any:
+    """Return TRL's ``FusedCausalLMOutput`` for padded rows, computed on their token trees."""
+    import torch
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    found = _trees_of(input_ids.cpu(), attention_mask.bool().cpu(), labels.cpu())
+    trees = _Trees(*(tensor.to(input_ids.device) for tensor in found))
     hidden = model.base_model(
-        input_ids=tokens.to(device),
-        position_ids=positions.to(device),
-        attention_mask=ancestors[:, None].to(device),
+        input_ids=trees.tokens,
+        position_ids=trees.positions,
+        attention_mask=trees.ancestors[:, None],
         use_cache=False,
     ).last_hidden_state.flatten(0, 1)
 
     wanted = labels[:, 1:] != -100
-    answer_nodes, places = nodes.to(device)[:, 1:][wanted].unique(return_inverse=True)
-    states = hidden[parents.flatten().to(device)[answer_nodes]]
-    targets = tokens.flatten().to(device)[answer_nodes]
+    answer_nodes, places = trees.nodes[:, 1:][wanted].unique(return_inverse=True)
+    states = hidden[trees.parents.flatten()[answer_nodes]]
+    targets = trees.tokens.flatten()[answer_nodes]
     head = model.get_output_embeddings()
     trained = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in head.parameters())
     project = _trained_head if trained else _frozen_head().apply
