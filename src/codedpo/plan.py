@@ -102,6 +102,8 @@ def plan_of(config: Config) -> Plan:
         min(PROBLEMS.get(name, 200), config.evaluation.limit or 10**9)
         for name in config.evaluation.benchmarks
     )
+    if config.evaluation.held_out_tasks:
+        problems += round(tasks * config.pairs.validation_share)
     answers = 2 * problems * config.evaluation.samples
     lines = (
         generation("tasks", {"concepts": seeds, "task": seeds}, here=here),

@@ -63,9 +63,9 @@ STAGES = (
     Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation",
-        2,
+        3,
         ("evaluation", "sandbox"),
-        (TrainingStep,),
+        (Task, Test, Pair, TrainingStep),
         (Sample, Speed, Metric),
         ("weights", "sandbox"),
     ),

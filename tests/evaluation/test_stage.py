@@ -208,9 +208,7 @@ def test_a_harness_that_fails_published_solutions_judges_nobody(context_in, tmp_
     assert Replayed.asked == []
 
 
-def test_the_engine_is_the_configured_kind_and_both_models_run_in_the_precision_of_the_trained_one(
-    context_in, tmp_path, monkeypatch
-):
+def test_the_engine_is_the_configured_kind_in_one_precision(context_in, tmp_path, monkeypatch):
     trained = tmp_path / "7-training" / "model"
     trained.mkdir(parents=True)
     (trained / "config.json").write_text('{"dtype": "float32"}')

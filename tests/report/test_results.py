@@ -1,6 +1,6 @@
 import pytest
 
-from codedpo.core.records import Metric, Sample
+from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Sample
 from codedpo.report import results
 
 
@@ -48,6 +48,18 @@ def test_rows_put_both_models_side_by_side():
     first, second = results.result_rows(metrics(0.01, 0.09))
     assert (first["before"].value, first["after"].value, first["p"].value) == (0.5, 0.55, 0.04)
     assert (second["figure"], second["after"], second["p"]) == ("pass@1 without extraction", None, None)
+
+
+def test_held_out_tasks_have_a_row_and_an_interval_of_their_own():
+    own = [
+        Metric(model, HELD_OUT, TESTS_PASSED, 0.4, 0.3, 0.5, 32)
+        for model in ("before", "after", "difference")
+    ]
+    row = results.result_rows([*metrics(0.01, 0.09), *own])[-1]
+    assert (row["benchmark"], row["figure"], row["count"]) == ("held-out tasks", "tests passed", 32)
+    shown = results.intervals_of([*metrics(0.01, 0.09), *own], difference=True)
+    assert [one.label for one in shown] == ["HumanEval+", "tests passed held-out tasks"]
+    assert results.verdict_of([*metrics(0.01, 0.09), *own]).startswith("HumanEval+ pass@1")
 
 
 def test_interval_plots_show_the_main_figure_in_percent():

@@ -334,6 +334,9 @@ class EvaluationConfig(Section):
     """What runs the weights before and after training."""
     efficiency: bool = False
     """Whether the right answers of both models are timed against each other."""
+    held_out_tasks: bool = False
+    """Whether both models also answer the run's held-out tasks: the share of their tests that pass chooses between
+    trainings without a benchmark."""
 
 
 class ReportConfig(Section):

@@ -345,6 +345,10 @@ class Speed:
     input), ``unfinished``."""
 
 
+HELD_OUT, TESTS_PASSED = "held_out_tasks", "tests passed"
+"""Benchmark and name of the figures of the run's own held-out tasks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One figure of the evaluation with its interval."""
@@ -353,7 +357,7 @@ class Metric:
     """``before``, ``after`` or ``difference``."""
     benchmark: str
     name: str
-    """``pass@1``, ``pass@10``, ..., or a ``SpeedFigure``, of the model ``difference``."""
+    """``pass@1``, ``pass@10``, ..., ``TESTS_PASSED``, or a ``SpeedFigure``, of the model ``difference``."""
     value: float
     low: float
     high: float

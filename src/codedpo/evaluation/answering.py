@@ -57,18 +57,19 @@ def check_harness(sandbox_for: SandboxFor, benchmarks: Benchmarks, items: Sequen
 
 def requests_of(items: Sequence[Item], benchmarks: Benchmarks, config: Config) -> list[Request]:
     """Return the requests of one model's items; equal for every model."""
+    return [request_of(item.key, benchmarks[item.benchmark].request(item.problem), config) for item in items]
+
+
+def request_of(request_id: str, text: str, config: Config) -> Request:
+    """Return a request as the config's evaluation samples it."""
     section = config.evaluation
-    sampling = Sampling(temperature=section.temperature, max_tokens=section.max_tokens)
-    return [
-        Request(
-            request_id=item.key,
-            messages=(Message("user", benchmarks[item.benchmark].request(item.problem)),),
-            sampling=sampling,
-            count=section.samples,
-            seed=config.seed,
-        )
-        for item in items
-    ]
+    return Request(
+        request_id=request_id,
+        messages=(Message("user", text),),
+        sampling=Sampling(temperature=section.temperature, max_tokens=section.max_tokens),
+        count=section.samples,
+        seed=config.seed,
+    )
 
 
 def ask(

@@ -9,13 +9,16 @@ from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.base import Problem
 from codedpo.context import Part, StageContext
 from codedpo.core.config import ModelConfig
-from codedpo.core.records import Metric, Sample, Speed
+from codedpo.core.records import Metric, Pair, Sample, Speed, Task, Test
 from codedpo.core.registry import load
 from codedpo.core.tables import read_rows, write_atomically
 from codedpo.evaluation.answering import Benchmarks, Item, ask, check_harness, judged_replies, requests_of
 from codedpo.evaluation.efficiency import figures_of, measure, races
+from codedpo.evaluation.held_out import HeldOutTask, held_out_tasks
+from codedpo.evaluation.held_out import metrics_of as held_out_metrics
+from codedpo.evaluation.held_out import requests_of as held_out_requests
 from codedpo.evaluation.scoring import AFTER, BEFORE, metrics_of
-from codedpo.llm.base import Reply
+from codedpo.llm.base import Reply, Request
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.weights import check_engine
 from codedpo.sandbox.base import IMPORT_REFUSED
@@ -46,18 +49,23 @@ def run(context: StageContext) -> None:
         for name, found in problems.items()
         for problem in found
     ]
-    replies: dict[str, list[Reply]] = {}
-    asked = ""
+    held_out = _held_out(context)
+    own_requests = held_out_requests(held_out, context.config)
+    replies: dict[str, dict[str, list[Reply]]] = {}
     for part in context.parts(items):
-        if not asked:
+        if not replies:
             check_harness(context.services.sandbox_for, benchmarks, items)
         rows: list[Sample] = []
         for model in dict.fromkeys(item.model for item in part.items):
             own = [item for item in part.items if item.model == model]
-            if asked != model:
-                replies = _replies(context, part, [item for item in items if item.model == model], benchmarks)
-                asked = model
-            rows += judged_replies(context.services.sandbox_for, benchmarks, context.config, own, replies)
+            if model not in replies:
+                asked = requests_of(
+                    [item for item in items if item.model == model], benchmarks, context.config
+                )
+                replies[model] = _replies(context, part, model, [*asked, *own_requests])
+            rows += judged_replies(
+                context.services.sandbox_for, benchmarks, context.config, own, replies[model]
+            )
         for row in rows:
             part.count(row.outcome)
             if row.error_type.startswith(IMPORT_REFUSED):
@@ -72,6 +80,13 @@ def run(context: StageContext) -> None:
                 metrics += figures_of(speeds, context.config.seed)
                 for note, count in Counter(speed.note for speed in speeds if speed.note).items():
                     part.count(f"not_timed_{note}", count)
+            if held_out:
+                # After a resume those of the first model come from the request cache.
+                missing = [model for model in (BEFORE, AFTER) if model not in replies]
+                replies |= {model: _replies(context, part, model, own_requests) for model in missing}
+                metrics += held_out_metrics(
+                    context, held_out, {model: replies[model] for model in (BEFORE, AFTER)}
+                )
         part.write({Sample: rows, Speed: speeds, Metric: metrics})
     _write_samples(context)
 
@@ -110,13 +125,19 @@ def _stored_dtype(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["dtype"])
 
 
+def _held_out(context: StageContext) -> tuple[HeldOutTask, ...]:
+    """Return the run's held-out tasks where the config asks for them."""
+    if not context.config.evaluation.held_out_tasks:
+        return ()
+    return held_out_tasks(context.read(Pair), context.read(Task), context.read(Test))
+
+
 def _replies(
-    context: StageContext, part: Part[Item], items: Sequence[Item], benchmarks: Benchmarks
+    context: StageContext, part: Part[Item], model: str, requests: Sequence[Request]
 ) -> dict[str, list[Reply]]:
-    """Ask one model about all its items; what the cache holds is not asked again."""
-    requests = requests_of(items, benchmarks, context.config)
-    engine = _engine(context, items[0].model)
-    replies = ask(engine, requests, context.voice, f"evaluation: the model {items[0].model} training")
+    """Ask one model all its requests; what the cache holds is not asked again."""
+    engine = _engine(context, model)
+    replies = ask(engine, requests, context.voice, f"evaluation: the model {model} training")
     for name, amount in engine.counters.items():
         part.count(name, amount)
     return replies

@@ -5,14 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from codedpo.context import Part, StageContext
 from codedpo.core.records import Execution, Outcome, Reject, Solution, Task, Test
-from codedpo.sandbox.base import Cell, Check, Job, Limits, Matrix
+from codedpo.sandbox.base import Cell, Job, Limits, Matrix, job_of
 from codedpo.services import Services
-
-
-def job_of(task_id: str, codes: Sequence[str], tests: Sequence[Test], limits: Limits) -> Job:
-    """Make the job that runs programs against the tests of a task."""
-    checks = tuple(Check(code=test.code, call=test.call, expected=test.expected) for test in tests)
-    return Job(job_id=task_id, solutions=tuple(codes), checks=checks, limits=limits)
 
 
 def rows_of(

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from codedpo.core.records import Metric, Outcome, Sample, Speed, SpeedFigure
+from codedpo.core.records import HELD_OUT, Metric, Outcome, Sample, Speed, SpeedFigure
 from codedpo.report.figures import Interval
 
 MAIN_METRIC = "pass@1"
@@ -48,7 +48,13 @@ def verdict_of(metrics: Sequence[Metric], benchmark: str = "") -> str:
 
 def title_of(benchmark: str) -> str:
     """Write a benchmark's name as its authors do."""
-    known = {"humaneval": "HumanEval", "mbpp": "MBPP", "ds1000": "DS-1000", "livecodebench": "LiveCodeBench"}
+    known = {
+        "humaneval": "HumanEval",
+        "mbpp": "MBPP",
+        "ds1000": "DS-1000",
+        "livecodebench": "LiveCodeBench",
+        HELD_OUT: "held-out tasks",
+    }
     name = benchmark.removesuffix("plus").removesuffix("+")
     return known.get(name, name) + ("+" if name != benchmark else "")
 

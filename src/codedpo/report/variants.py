@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from codedpo.core.records import Metric
+from codedpo.core.records import TESTS_PASSED, Metric
 from codedpo.core.tables import read_rows
 from codedpo.report.results import MAIN_METRIC, title_of
 from codedpo.report.run_folder import RunFolder, read_run
@@ -15,7 +15,8 @@ def variant_rows(run: RunFolder) -> list[dict[str, Any]]:
     """Return one row for the run and for each of its variants that was started; none where it has no variants.
 
     Each has ``name``, ``changes`` (``section.key=value``), ``pairs``, ``steps`` of training, and ``results``: benchmark
-    -> ``after`` and ``difference`` to the weights before training, each with value, low and high, as fractions.
+    or held-out tasks -> ``after`` and ``difference`` to the weights before training, with value, low and high, as
+    fractions.
     """
     variants: dict[str, Any] = run.config.get("variants", {})
     folders = {name: run.path / name for name in variants}
@@ -33,7 +34,7 @@ def metrics_of(run: RunFolder) -> list[Metric]:
 def _row(name: str, changes: list[str], run: RunFolder) -> dict[str, Any]:
     results: dict[str, dict[str, Any]] = {}
     for metric in metrics_of(run):
-        if metric.name == MAIN_METRIC and metric.model in ("after", "difference"):
+        if metric.name in (MAIN_METRIC, TESTS_PASSED) and metric.model in ("after", "difference"):
             interval = {"value": metric.value, "low": metric.low, "high": metric.high}
             results.setdefault(title_of(metric.benchmark), {})[metric.model] = interval
     return {

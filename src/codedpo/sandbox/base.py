@@ -1,10 +1,10 @@
 """The seam between the project and the execution of untrusted code."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from codedpo.core.records import Oracle, Outcome
+from codedpo.core.records import Oracle, Outcome, Test
 
 if TYPE_CHECKING:
     from codedpo.core.config import SandboxConfig
@@ -77,6 +77,12 @@ class Job:
     reference: str = ""
     """A trusted solution whose returned values are the expectations of checks that have a call and no ``expected``;
     it runs in a child of its own."""
+
+
+def job_of(task_id: str, codes: Sequence[str], tests: Sequence[Test], limits: Limits) -> Job:
+    """Make the job that runs programs against the tests of a task."""
+    checks = tuple(Check(code=test.code, call=test.call, expected=test.expected) for test in tests)
+    return Job(job_id=task_id, solutions=tuple(codes), checks=checks, limits=limits)
 
 
 @dataclass(frozen=True, slots=True)

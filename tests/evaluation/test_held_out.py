@@ -1,0 +1,177 @@
+"""Held-out tasks as the stage asks, runs and compares them, on real problems of HumanEval."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from codedpo.benchmarks.humaneval import HumanEval
+from codedpo.context import StageContext
+from codedpo.core.config import Config, EvaluationConfig, ResourcesConfig
+from codedpo.core.progress import Voice
+from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Pair, Sample, Task, Test
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows, write_rows
+from codedpo.evaluation import held_out, stage
+from codedpo.llm.base import Reply
+from codedpo.llm.cache import CachedGenerator
+from codedpo.sandbox.local import LocalSandbox
+
+TASK_IDS = ("t0", "t1", "t2")
+RIGHT = "def double(x):\n    return 2 * x"
+WRONG = "def double(x):\n    return x * x"
+
+
+def task(task_id):
+    return Task(task_id, "s", ["c"], f"Double x, said {task_id}.", "def double(x):", "double")
+
+
+def own_tests(task_id):
+    calls = ((0, 0), (2, 4), (3, 6), (5, 7))
+    return [
+        Test(f"{task_id}/a{number}", task_id, "text", f"assert double({x}) == {y}", f"double({x})", str(y))
+        for number, (x, y) in enumerate(calls)
+    ]
+
+
+def pair(task_id, split):
+    sides = (f"```python\n{RIGHT}\n```", f"```python\n{WRONG}\n```")
+    return Pair(
+        f"{task_id}/p",
+        task_id,
+        "correctness",
+        f"Please: {task_id}",
+        *sides,
+        "s0",
+        "s1",
+        1.0,
+        0.0,
+        *[0.0] * 4,
+        split,
+    )
+
+
+def test_tasks_of_validation_pairs_alone_are_held_out():
+    pairs = [
+        pair("t0", "train"),
+        pair("t1", "validation"),
+        pair("t2", "validation"),
+        pair("t1", "validation"),
+    ]
+    tests = [test for task_id in TASK_IDS for test in own_tests(task_id)]
+    found = held_out.held_out_tasks(pairs, [task(one) for one in TASK_IDS], tests)
+    assert [one.task_id for one in found] == ["t1", "t2"]
+    assert found[0].prompt == "Please: t1"
+    assert [test.test_id for test in found[0].tests] == ["t1/a0", "t1/a1", "t1/a2", "t1/a3"]
+
+
+class Replayed:
+    """Published solutions for HumanEval; of the held-out tasks the trained model gets the second one right too."""
+
+    asked: list[str] = []
+
+    def __init__(self, name, problems):
+        self.after = name.endswith("model")
+        self.identity = f"replayed {self.after}"
+        self.solutions = {HumanEval().request(one): one.canonical_solution for one in problems}
+
+    def generate(self, requests):
+        for request in requests:
+            self.asked.append(f"{request.request_id} {self.after}")
+            text = request.messages[0].content
+            code = self.solutions.get(text) or (RIGHT if self.after or text.endswith("t1") else WRONG)
+            answer = "no program" if text.endswith("t2") and not self.after else f"```python\n{code}\n```"
+            yield Reply(request.request_id, 0, answer, "stop", 1, 1)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def context_in(data_folder, tmp_path, monkeypatch):
+    problems = HumanEval(data_folder).problems()
+
+    class Kind:
+        @staticmethod
+        def from_config(section, resources):
+            return Replayed(section.name, problems)
+
+    monkeypatch.setattr(stage, "load", lambda table, kind, what: Kind)
+    monkeypatch.setattr(Replayed, "asked", [])
+    tables = {
+        Pair: [pair("t0", "train"), pair("t1", "validation"), pair("t2", "validation")],
+        Task: [task(one) for one in TASK_IDS],
+        Test: [test for task_id in TASK_IDS for test in own_tests(task_id)],
+    }
+    for row_type, rows in tables.items():
+        write_rows(tmp_path / f"{row_type.__name__}.parquet", row_type, rows)
+
+    with LocalSandbox() as sandbox:
+
+        def make(*, asked=True):
+            section = EvaluationConfig(limit=2, held_out_tasks=asked)
+            config = Config(
+                name="e",
+                evaluation=section,
+                shard_size=2,
+                resources=ResourcesConfig(data_folder=str(data_folder)),
+            )
+            services = SimpleNamespace(
+                weights=SimpleNamespace(name="base"),
+                cached=lambda inner: CachedGenerator(inner, tmp_path / "requests.sqlite"),
+                sandbox_for=lambda benchmark: sandbox,
+                sandbox=sandbox,
+                sandbox_counters={},
+            )
+            inputs = {row_type: [tmp_path / f"{row_type.__name__}.parquet"] for row_type in tables}
+            own = StageFolder(tmp_path / "8-evaluation").open({"stage": "evaluation"})
+            folders = {"training": tmp_path / "7-training"}
+            return StageContext("evaluation", config, own, inputs, folders, services, Voice(quiet=True))
+
+        yield make
+
+
+def figures(context):
+    rows = read_rows(context.folder.parts_of(Metric), Metric)
+    return {row.model: row for row in rows if (row.benchmark, row.name) == (HELD_OUT, TESTS_PASSED)}
+
+
+def test_the_share_of_tests_that_answers_pass_is_compared(context_in):
+    context = context_in()
+    stage.run(context)
+    found = figures(context)
+    # Of four tests, one of them wrong, the right program passes three; no program passes none.
+    assert {model: row.value for model, row in found.items()} == {
+        "before": 0.375,
+        "after": 0.75,
+        "difference": 0.375,
+    }
+    assert {row.count for row in found.values()} == {2}
+    assert found["difference"].low <= 0.375 <= found["difference"].high
+    assert {row.benchmark for row in read_rows(context.folder.parts_of(Sample), Sample)} == {"humaneval"}
+
+
+def test_they_are_asked_with_the_benchmarks_and_not_again_after_a_stop(context_in, monkeypatch):
+    metrics_of = stage.held_out_metrics
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "held_out_metrics", stop)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(context_in())
+    asked = list(Replayed.asked)
+    assert len(asked) == len(set(asked)) == 2 * (2 + 2)
+    monkeypatch.setattr(stage, "held_out_metrics", metrics_of)
+    context = context_in()
+    stage.run(context)
+    assert Replayed.asked == asked
+    assert figures(context)["difference"].value == 0.375
+
+
+def test_without_the_option_no_task_is_asked(context_in):
+    context = context_in(asked=False)
+    stage.run(context)
+    assert figures(context) == {}
+    assert not any(HELD_OUT in one for one in Replayed.asked)
+    assert json.dumps(context.folder.part_markers()[0]["counters"]).count("new_replies") == 1
