@@ -15,11 +15,10 @@ from run_tables import rows_of, write_table
 from codedpo.core.config import Config
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Pair, PairKind, Task, Test
-from codedpo.executions.stage import job_of
 from codedpo.llm.base import Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.parse import extract_code
-from codedpo.sandbox.base import Cell, Limits
+from codedpo.sandbox.base import Cell, Limits, job_of
 from codedpo.services import Services
 
 BINS = (0.2, 0.4, 0.6, 1.01)

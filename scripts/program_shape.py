@@ -1,12 +1,13 @@
-"""Loops and statements of pairs and answers: ``python scripts/program_shape.py RUN OUTPUT.csv``.
+"""Length, loops and comments of pairs and answers: ``python scripts/program_shape.py OUTPUT.csv RUN...``.
 
-One row a group: the sides of the training pairs by kind, and the answers to each benchmark before and after training.
-Loops count ``for``, ``while`` and the clauses of comprehensions; programs that do not parse are left out and counted.
+One row a group: the sides of the training pairs of each run by kind, and, where it was evaluated, the answers to each
+benchmark before and after training. Loops count ``for``, ``while`` and the clauses of comprehensions; programs that do
+not parse are left out and counted. ``longer`` is the share of pairs in which the side has more characters.
 """
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -14,11 +15,22 @@ from run_tables import rows_of, write_table
 
 from codedpo.core.records import Pair, Sample
 
-COLUMNS = ("group", "side", "programs", "not_parsed", "loops", "statements")
+COLUMNS = (
+    "run",
+    "group",
+    "side",
+    "programs",
+    "not_parsed",
+    "loops",
+    "statements",
+    "comments",
+    "characters",
+    "longer",
+)
 
 
-def shape(code: str) -> tuple[int, int] | None:
-    """Return loops and statements of a program, fenced or not; None where it does not parse."""
+def shape(code: str) -> tuple[int, int, int, int] | None:
+    """Return loops, statements, comments and characters of a program, fenced or not; None where it does not parse."""
     text = code.strip()
     if text.startswith("```"):
         text = text.partition("\n")[2].rpartition("```")[0]
@@ -27,36 +39,32 @@ def shape(code: str) -> tuple[int, int] | None:
     except (SyntaxError, ValueError):
         return None
     loops = sum(isinstance(node, ast.For | ast.While | ast.comprehension) for node in nodes)
-    return loops, sum(isinstance(node, ast.stmt) for node in nodes)
+    return loops, sum(isinstance(node, ast.stmt) for node in nodes), text.count("#"), len(text)
 
 
-def row_of(group: str, side: str, codes: Iterable[str]) -> tuple[str, str, int, int, float, float]:
-    """Return the row of one group of programs."""
+def columns_of(codes: Sequence[str]) -> list[float]:
+    """Return the columns from ``programs`` to ``characters`` of one group of programs."""
     shapes = [shape(code) for code in codes]
     known = [one for one in shapes if one is not None]
-    loops, statements = (round(mean(one[place] for one in known), 3) for place in (0, 1))
-    return group, side, len(known), len(shapes) - len(known), loops, statements
+    return [len(known), len(shapes) - len(known), *(round(mean(one), 3) for one in zip(*known, strict=True))]
 
 
-def main() -> None:
-    """Write the table."""
-    run = Path(sys.argv[1])
-    pairs = rows_of(run, "pairs", Pair)
-    samples = rows_of(run, "evaluation", Sample)
-    rows = [
-        row_of(
-            kind, side, (getattr(pair, side) for pair in pairs if (pair.kind, pair.split) == (kind, "train"))
-        )
-        for kind in sorted({pair.kind for pair in pairs})
-        for side in ("chosen", "rejected")
-    ]
-    rows += [
-        row_of(name, side, (one.solution for one in samples if (one.benchmark, one.model) == (name, side)))
-        for name in sorted({one.benchmark for one in samples})
-        for side in ("before", "after")
-    ]
-    write_table(Path(sys.argv[2]), COLUMNS, rows)
+def rows_of_run(run: Path) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of one run."""
+    pairs = [pair for pair in rows_of(run, "pairs", Pair) if pair.split == "train"]
+    for kind in sorted({pair.kind for pair in pairs}):
+        own = [pair for pair in pairs if pair.kind == kind]
+        for side, other in (("chosen", "rejected"), ("rejected", "chosen")):
+            longer = mean(len(getattr(pair, side)) > len(getattr(pair, other)) for pair in own)
+            yield run.name, kind, side, *columns_of([getattr(pair, side) for pair in own]), round(longer, 3)
+    if (run / "8-evaluation").is_dir():
+        samples = rows_of(run, "evaluation", Sample)
+        for name in sorted({one.benchmark for one in samples}):
+            for side in ("before", "after"):
+                codes = [one.solution for one in samples if (one.benchmark, one.model) == (name, side)]
+                yield run.name, name, side, *columns_of(codes), ""
 
 
 if __name__ == "__main__":
-    main()
+    output, *runs = sys.argv[1:]
+    write_table(Path(output), COLUMNS, (row for run in runs for row in rows_of_run(Path(run))))
