@@ -59,7 +59,7 @@ def test_tasks_of_validation_pairs_alone_are_held_out():
         pair("t1", "validation"),
     ]
     tests = [test for task_id in TASK_IDS for test in own_tests(task_id)]
-    found = held_out.held_out_tasks(pairs, [task(one) for one in TASK_IDS], tests)
+    found = held_out.tasks_of(pairs, [task(one) for one in TASK_IDS], tests)
     assert [one.task_id for one in found] == ["t1", "t2"]
     assert found[0].prompt == "Please: t1"
     assert [test.test_id for test in found[0].tests] == ["t1/a0", "t1/a1", "t1/a2", "t1/a3"]
@@ -152,17 +152,17 @@ def test_the_share_of_tests_that_answers_pass_is_compared(context_in):
 
 
 def test_they_are_asked_with_the_benchmarks_and_not_again_after_a_stop(context_in, monkeypatch):
-    metrics_of = stage.held_out_metrics
+    metrics_of = held_out.metrics_of
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stage, "held_out_metrics", stop)
+    monkeypatch.setattr(held_out, "metrics_of", stop)
     with pytest.raises(KeyboardInterrupt):
         stage.run(context_in())
     asked = list(Replayed.asked)
     assert len(asked) == len(set(asked)) == 2 * (2 + 2)
-    monkeypatch.setattr(stage, "held_out_metrics", metrics_of)
+    monkeypatch.setattr(held_out, "metrics_of", metrics_of)
     context = context_in()
     stage.run(context)
     assert Replayed.asked == asked

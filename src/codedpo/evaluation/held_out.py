@@ -39,9 +39,7 @@ class HeldOutTask:
         return f"{HELD_OUT}/{self.task_id}"
 
 
-def held_out_tasks(
-    pairs: Sequence[Pair], tasks: Sequence[Task], tests: Sequence[Test]
-) -> tuple[HeldOutTask, ...]:
+def tasks_of(pairs: Sequence[Pair], tasks: Sequence[Task], tests: Sequence[Test]) -> tuple[HeldOutTask, ...]:
     """Return the tasks of validation pairs, in the order of the pairs."""
     entry_points = {task.task_id: task.entry_point for task in tasks}
     tests_of: dict[str, list[Test]] = defaultdict(list)

@@ -12,11 +12,9 @@ from codedpo.core.config import ModelConfig
 from codedpo.core.records import Metric, Pair, Sample, Speed, Task, Test
 from codedpo.core.registry import load
 from codedpo.core.tables import read_rows, write_atomically
+from codedpo.evaluation import held_out
 from codedpo.evaluation.answering import Benchmarks, Item, ask, check_harness, judged_replies, requests_of
 from codedpo.evaluation.efficiency import figures_of, measure, races
-from codedpo.evaluation.held_out import HeldOutTask, held_out_tasks
-from codedpo.evaluation.held_out import metrics_of as held_out_metrics
-from codedpo.evaluation.held_out import requests_of as held_out_requests
 from codedpo.evaluation.scoring import AFTER, BEFORE, metrics_of
 from codedpo.llm.base import Reply, Request
 from codedpo.llm.cache import CachedGenerator
@@ -49,8 +47,8 @@ def run(context: StageContext) -> None:
         for name, found in problems.items()
         for problem in found
     ]
-    held_out = _held_out(context)
-    own_requests = held_out_requests(held_out, context.config)
+    own_tasks = _held_out_tasks(context)
+    own_requests = held_out.requests_of(own_tasks, context.config)
     replies: dict[str, dict[str, list[Reply]]] = {}
     for part in context.parts(items):
         if not replies:
@@ -80,13 +78,13 @@ def run(context: StageContext) -> None:
                 metrics += figures_of(speeds, context.config.seed)
                 for note, count in Counter(speed.note for speed in speeds if speed.note).items():
                     part.count(f"not_timed_{note}", count)
-            if held_out:
+            if own_tasks:
                 # After a resume those of the first model come from the request cache.
-                missing = [model for model in (BEFORE, AFTER) if model not in replies]
-                replies |= {model: _replies(context, part, model, own_requests) for model in missing}
-                metrics += held_out_metrics(
-                    context, held_out, {model: replies[model] for model in (BEFORE, AFTER)}
-                )
+                own_replies = {
+                    model: replies.get(model) or _replies(context, part, model, own_requests)
+                    for model in (BEFORE, AFTER)
+                }
+                metrics += held_out.metrics_of(context, own_tasks, own_replies)
         part.write({Sample: rows, Speed: speeds, Metric: metrics})
     _write_samples(context)
 
@@ -125,11 +123,11 @@ def _stored_dtype(folder: Path) -> str:
     return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["dtype"])
 
 
-def _held_out(context: StageContext) -> tuple[HeldOutTask, ...]:
+def _held_out_tasks(context: StageContext) -> tuple[held_out.HeldOutTask, ...]:
     """Return the run's held-out tasks where the config asks for them."""
     if not context.config.evaluation.held_out_tasks:
         return ()
-    return held_out_tasks(context.read(Pair), context.read(Task), context.read(Test))
+    return held_out.tasks_of(context.read(Pair), context.read(Task), context.read(Test))
 
 
 def _replies(
