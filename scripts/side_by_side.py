@@ -367,7 +367,7 @@ def _figures(
             if not own:
                 continue
             for figure in metrics_of([*base, *own] if model != BASE else own, seed, before=BASE, after=model):
-                if figure.model != BASE or model == BASE:
+                if (figure.model == BASE) == (model == BASE):
                     values = (
                         round(figure.value, 5),
                         round(figure.low, 5),
