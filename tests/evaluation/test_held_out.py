@@ -88,16 +88,8 @@ class Replayed:
 
 
 @pytest.fixture
-def context_in(data_folder, tmp_path, monkeypatch):
-    problems = HumanEval(data_folder).problems()
-
-    class Kind:
-        @staticmethod
-        def from_config(section, resources):
-            return Replayed(section.name, problems)
-
-    monkeypatch.setattr(stage, "load", lambda table, kind, what: Kind)
-    monkeypatch.setattr(Replayed, "asked", [])
+def context_in(data_folder, tmp_path, replay):
+    replay(Replayed)
     tables = {
         Pair: [pair("t0", "train"), pair("t1", "validation"), pair("t2", "validation")],
         Task: [task(one) for one in TASK_IDS],

@@ -64,16 +64,8 @@ def sandbox():
 
 
 @pytest.fixture
-def context_in(data_folder, sandbox, monkeypatch):
-    problems = HumanEval(data_folder).problems()
-
-    class Kind:
-        @staticmethod
-        def from_config(section, resources):
-            return Replayed(section.name, problems)
-
-    monkeypatch.setattr(stage, "load", lambda table, kind, what: Kind)
-    monkeypatch.setattr(Replayed, "asked", [])
+def context_in(data_folder, sandbox, replay):
+    replay(Replayed)
 
     def make(folder, **options):
         section = EvaluationConfig(limit=LIMIT, **options)
