@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 from bench.llama_server import LlamaServer
 from codedpo.benchmarks import load_benchmark
+from codedpo.core.processor import this_processor
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.local import OpenVinoGenerator
 from codedpo.llm.parse import Extraction, extract_code
@@ -165,14 +165,11 @@ def machine() -> dict[str, Any]:
     for _ in range(count):
         left @ right
     spent = time.process_time() - cpu
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    flags = next((line for line in lines if line.startswith("flags")), "").split()
+    known = {"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8"}
     return {
         "cores": len(os.sched_getaffinity(0)),
         "float32_gflop_per_cpu_s": round(count * 2 * 128 * 896 * 4864 / spent / 1e9, 1),
-        "instructions": [
-            flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if flag in flags
-        ],
+        "instructions": sorted(known & this_processor().instructions),
         "load_average": round(os.getloadavg()[0], 2),
     }
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from codedpo.core.config import Config
+from codedpo.core.processor import Processor
 from codedpo.plan import plan_of
 
 
@@ -66,3 +67,34 @@ def test_variants_cost_what_they_do_not_adopt() -> None:
     assert added.cpu_hours == pytest.approx(2 * training.cpu_hours + evaluation.cpu_hours)
     assert added.tokens == evaluation.tokens
     assert plan_of(plan).total.cpu_hours == pytest.approx(plan_of(config()).total.cpu_hours + added.cpu_hours)
+
+
+def test_hours_follow_the_processor() -> None:
+    old, new = (
+        plan_of(config(), Processor("one", frozenset(flags)))
+        for flags in (("avx2",), ("avx2", "avx512_vnni", "avx512_bf16"))
+    )
+    for before, after in zip(old.lines, new.lines, strict=True):
+        slower = before.stage in ("tasks", "candidates", "training", "evaluation")
+        assert (before.cpu_hours > after.cpu_hours) == slower
+    assert "32-bit floats alone" in old.notes[0]
+    assert "8-bit integers and bfloat16" in new.notes[0]
+
+
+def test_generation_with_transformers_costs_more() -> None:
+    dear = config(model={"kind": "transformers"}, evaluation={"engine": "transformers"})
+    for stage in ("tasks", "candidates", "evaluation"):
+        assert line(dear, stage).cpu_hours > 5 * line(config(), stage).cpu_hours
+
+
+def test_an_existing_base_run_is_not_counted_again(tmp_path: Path) -> None:
+    base, places = config(), {"base_run": str(tmp_path / "trial"), "runs_folder": str(tmp_path)}
+    trained_anew = config(training={"learning_rate": 1e-4}, **places)
+    assert plan_of(trained_anew).lines[0].stage == "tasks"
+    assert "does not exist" in plan_of(trained_anew).notes[1]
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial/config.resolved.json").write_text(base.model_dump_json())
+    plan = plan_of(trained_anew)
+    assert [part.stage for part in plan.lines] == ["training", "evaluation"]
+    assert plan.lines[1].calls == line(base, "evaluation").calls // 2
+    assert "not counted" in plan.notes[1]

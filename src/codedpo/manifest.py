@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.core.config import Config
+from codedpo.core.processor import this_processor
 from codedpo.core.progress import Voice
 from codedpo.core.stage import write_json
 from codedpo.services import Services
@@ -49,17 +50,6 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
-
-
 def record_attempt(config: Config, folder: Path, services: Services) -> None:
     """Add this command to ``run.json`` and store the resolved config."""
     path = folder / "run.json"
@@ -72,7 +62,7 @@ def record_attempt(config: Config, folder: Path, services: Services) -> None:
             "packages": _packages(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "cpu": f"{_processor()}, {os.cpu_count()} cores",
+            "cpu": f"{this_processor().name}, {os.cpu_count()} cores",
         }
     )
     write_json(path, manifest | {"weights": services.origins})

@@ -1,10 +1,11 @@
 """What a run will cost, before it starts (``codedpo run CONFIG --dry-run``).
 
 Calls and executions follow from the config. Lengths, shares and speeds are means of real runs of the embedded model
-on two cores (``docs/log.md``); with another model or machine the hours are a guess and the counts still hold.
+on two cores (``docs/log.md``), the speeds of the kind of processor that the plan is made on; with another model, or on
+a GPU, the hours are a guess and the counts still hold.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,24 @@ from rich.table import Table
 
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
-from codedpo.stages import AFTER_DATA, STAGE_NAMES, stage_position
+from codedpo.core.processor import Processor, this_processor
+from codedpo.stages import AFTER_DATA, STAGES, stage_position
 from codedpo.tasks.given import read_tasks
 
-TOKENS_PER_REPLY = {"concepts": 13, "task": 60, "solution": 125, "test": 145, "evaluation": 170}
+TOKENS_PER_REPLY = {"concepts": 13, "task": 56, "solution": 127, "test": 136, "evaluation": 160}
+PROMPT_TOKENS = {"concepts": 190, "task": 30, "solution": 117, "test": 151, "evaluation": 125}
+"""Tokens of a request that are computed: samples share a prompt, requests that begin alike their beginning."""
 TASKS_PER_SEED = 0.95
 CORRECTNESS_PAIRS_PER_TASK = 0.65
 EFFICIENCY_PAIRS_PER_TASK = 0.6
-LOCAL_TOKENS_PER_CPU_SECOND = 150.0
+LOCAL_TOKENS_PER_CPU_SECOND = {True: 160.0, False: 42.0}
+"""Of prompts and replies together, by whether the processor multiplies 8-bit integers."""
+ENGINE_COST = {"local": 1.0, "transformers": 6.5}
+"""Time for the same tokens (``bench.generation``); what an endpoint computes is not counted."""
 EXECUTIONS_PER_CPU_SECOND = 3000.0
 TIMINGS_PER_CPU_SECOND = 10.0
-TRAINING_CPU_SECONDS_PER_PAIR = 8.0
+TRAINING_CPU_SECONDS_PER_PAIR = {True: 7.2, False: 20.0}
+"""Reference and validation included, by whether the processor multiplies bfloat16."""
 PROBLEMS = {
     "humaneval": 164,
     "humanevalplus": 164,
@@ -48,7 +56,7 @@ class PlanLine:
     """Solution x test runs."""
     pairs: int = 0
     cpu_hours: float = 0.0
-    """On this machine; what an endpoint computes is not counted."""
+    """On this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,8 @@ class Plan:
 
     name: str
     lines: tuple[PlanLine, ...]
+    notes: tuple[str, ...] = ()
+    """What the figures rest on."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -64,6 +74,7 @@ class Plan:
             "name": self.name,
             "stages": [asdict(line) for line in self.lines],
             "total": asdict(self.total),
+            "notes": self.notes,
         }
 
     @property
@@ -76,15 +87,59 @@ class Plan:
         return PlanLine("total", **sums)
 
 
-def plan_of(config: Config) -> Plan:
-    """Estimate calls, tokens, executions, pairs and CPU-hours of a run."""
+def plan_of(config: Config, processor: Processor | None = None) -> Plan:
+    """Estimate calls, tokens, executions, pairs and CPU-hours of what a run does itself.
 
-    def generation(stage: str, replies: dict[str, int], *, here: bool) -> PlanLine:
-        tokens = sum(count * TOKENS_PER_REPLY[kind] for kind, count in replies.items())
-        hours = tokens / LOCAL_TOKENS_PER_CPU_SECOND / 3600 if here else 0.0
-        return PlanLine(stage, calls=sum(replies.values()), tokens=tokens, cpu_hours=hours)
+    Args:
+        config: The whole config. Stages that it adopts from an existing base run are left out.
+        processor: The kind that it will run on; this machine's where none is given.
+    """
+    processor = processor or this_processor()
+    own: Iterable[PlanLine] = _lines(config, processor)
+    notes = [_basis(processor)]
+    base = Path(config.base_run) / "config.resolved.json"
+    if config.base_run and base.is_file():
+        own = _not_adopted(Config.model_validate_json(base.read_text()), config, own)
+        notes.append(f"What {config.base_run} has made or will make is not counted.")
+    elif config.base_run:
+        notes.append(
+            f"{config.base_run}, on which this run is based, does not exist yet: its stages are counted."
+        )
+    lines = tuple(own)
+    variants = tuple(
+        line
+        for variant in variants_of(config).values()
+        for line in _not_adopted(config, variant, _lines(variant, processor))
+    )
+    together = (replace(Plan("", variants).total, stage="variants"),) if variants else ()
+    return Plan(config.name, lines + together, tuple(notes))
 
-    here = config.model.kind in ("local", "transformers")
+
+def _basis(processor: Processor) -> str:
+    """Say whose speed the hours are."""
+    formats = (
+        "8-bit integers" if processor.multiplies_bytes else "",
+        "bfloat16" if processor.multiplies_bfloat16 else "",
+    )
+    return (
+        "Counts follow from the config; lengths, yields and hours are means of the embedded model of 0.5B on two cores "
+        f"that multiply {' and '.join(filter(None, formats)) or '32-bit floats alone'}, as this {processor.name} does."
+    )
+
+
+def _lines(config: Config, processor: Processor) -> tuple[PlanLine, ...]:
+    """Estimate every stage, as if nothing were adopted."""
+
+    def generation(stage: str, engine: str, *asked: tuple[str, int, int]) -> PlanLine:
+        """Estimate requests of a kind, each with some samples."""
+        calls = sum(requests * samples for _, requests, samples in asked)
+        tokens = sum(requests * samples * TOKENS_PER_REPLY[kind] for kind, requests, samples in asked)
+        computed = tokens + sum(requests * PROMPT_TOKENS[kind] for kind, requests, _ in asked)
+        seconds = (
+            computed * ENGINE_COST.get(engine, 0) / LOCAL_TOKENS_PER_CPU_SECOND[processor.multiplies_bytes]
+        )
+        return PlanLine(stage, calls=calls, tokens=tokens, cpu_hours=seconds / 3600)
+
     candidates = config.candidates
     seeds = 0 if config.tasks.file else config.seeds.count
     given = read_tasks(Path(config.tasks.file)) if config.tasks.file else []
@@ -98,17 +153,20 @@ def plan_of(config: Config) -> Plan:
     timings = tasks * candidates.solutions if "efficiency" in config.pairs.kinds else 0
     trained = sum(made[kind] for kind in config.training.kinds if kind in config.pairs.kinds)
     trained = min(trained, config.training.most_pairs or trained)
+    seconds_per_pair = TRAINING_CPU_SECONDS_PER_PAIR[processor.multiplies_bfloat16]
     problems = sum(
         min(PROBLEMS.get(name, 200), config.evaluation.limit or 10**9)
         for name in config.evaluation.benchmarks
     )
     if config.evaluation.held_out_tasks:
         problems += round(tasks * config.pairs.validation_share)
-    answers = 2 * problems * config.evaluation.samples
     lines = (
-        generation("tasks", {"concepts": seeds, "task": seeds}, here=here),
+        generation("tasks", config.model.kind, ("concepts", seeds, 1), ("task", seeds, 1)),
         generation(
-            "candidates", {"solution": tasks * candidates.solutions, "test": tasks * test_replies}, here=here
+            "candidates",
+            config.model.kind,
+            ("solution", tasks, candidates.solutions),
+            ("test", tasks, test_replies),
         ),
         PlanLine(
             "executions", executions=executions, cpu_hours=executions / EXECUTIONS_PER_CPU_SECOND / 3600
@@ -118,31 +176,27 @@ def plan_of(config: Config) -> Plan:
             pairs=sum(made[kind] for kind in config.pairs.kinds),
             cpu_hours=timings / TIMINGS_PER_CPU_SECOND / 3600,
         ),
-        PlanLine(
-            "training", cpu_hours=trained * config.training.epochs * TRAINING_CPU_SECONDS_PER_PAIR / 3600
+        PlanLine("training", cpu_hours=trained * config.training.epochs * seconds_per_pair / 3600),
+        generation(
+            "evaluation", config.evaluation.engine, ("evaluation", 2 * problems, config.evaluation.samples)
         ),
-        generation("evaluation", {"evaluation": answers}, here=True),
     )
     left_out = AFTER_DATA if config.data_only else ()
-    own = tuple(line for line in lines if line.stage not in left_out)
-    variants = [
-        line
-        for variant in variants_of(config).values()
-        for line in _not_adopted(config, variant, plan_of(variant))
-    ]
-    return Plan(
-        config.name, (*own, replace(Plan("", tuple(variants)).total, stage="variants")) if variants else own
-    )
+    return tuple(line for line in lines if line.stage not in left_out)
 
 
-def _not_adopted(config: Config, variant: Config, plan: Plan) -> Iterator[PlanLine]:
-    """Yield what a variant does itself: the stages from the first one on whose section differs."""
-    sections = [name for name in STAGE_NAMES if getattr(config, name, None) != getattr(variant, name, None)]
-    first = min(map(stage_position, sections), default=len(STAGE_NAMES))
-    for line in plan.lines:
+def _not_adopted(base: Config, config: Config, lines: Iterable[PlanLine]) -> Iterator[PlanLine]:
+    """Yield what a run does itself: the stages from the first one on whose settings differ from its base's."""
+
+    def differs(sections: Iterable[str]) -> bool:
+        return any(getattr(base, section) != getattr(config, section) for section in sections)
+
+    changed = [stage.name for stage in STAGES if differs(stage.sections) or base.seed != config.seed]
+    first = min(map(stage_position, changed), default=len(STAGES))
+    for line in lines:
         if stage_position(line.stage) >= first:
-            # The weights before training answered for the run itself.
-            half = line.stage == "evaluation" and "evaluation" not in sections
+            # The weights before training answered for the base already.
+            half = line.stage == "evaluation" and line.stage not in changed
             yield (
                 replace(line, calls=line.calls // 2, tokens=line.tokens // 2, cpu_hours=line.cpu_hours / 2)
                 if half
@@ -166,7 +220,5 @@ def print_plan(plan: Plan) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print(
-        "Counts follow from the config; lengths, yields and hours are means of the embedded model on two cores.",
-        style="dim",
-    )
+    for note in plan.notes:
+        console.print(note, style="dim")

@@ -30,6 +30,20 @@ def test_there_is_no_estimate_from_the_first_step_of_many(
     assert second.startswith("  replies: 5 of 100, about 0:00:0")
 
 
+def test_steps_are_followed_as_they_come(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    steps = Voice().follow("answers", iter("abc"), 3)
+    assert next(steps) == "a"
+    assert capsys.readouterr().err == ""
+    assert list(steps) == ["b", "c"]
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "  answers: 1 of 3",
+        "  answers: 2 of 3",
+    ]
+
+
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     Voice(json_lines=True).say("two rows", event="stage_finished", stage="seeds", rows=2)
     logged = json.loads(capsys.readouterr().err)

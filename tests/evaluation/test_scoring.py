@@ -45,11 +45,12 @@ def test_published_solutions_pass_and_a_spoilt_one_is_named(problems, sandbox):
     from dataclasses import replace
 
     benchmark, found = problems
-    assert scoring.failing_canonical(sandbox, benchmark, found) == {}
+    verdicts = dict(scoring.canonical_verdicts(sandbox, benchmark, found))
+    assert list(verdicts) == [problem.problem_id for problem in found]
+    assert {verdict.outcome for verdict in verdicts.values()} == {"passed"}
     spoilt = replace(found[4], canonical_solution=found[4].prompt + "    return None\n")
-    failing = scoring.failing_canonical(sandbox, benchmark, (*found[:4], spoilt))
-    assert list(failing) == ["HumanEval/4"]
-    assert failing["HumanEval/4"].outcome != "passed"
+    verdicts = dict(scoring.canonical_verdicts(sandbox, benchmark, (*found[:4], spoilt)))
+    assert [key for key, verdict in verdicts.items() if verdict.outcome != "passed"] == ["HumanEval/4"]
 
 
 def test_judging_leaves_the_sandbox_running(problems):
@@ -60,7 +61,7 @@ def test_judging_leaves_the_sandbox_running(problems):
         sandbox.probe()
         helpers = {process.pid for process in psutil.Process().children(recursive=True)}
         list(scoring.judge(sandbox, benchmark, work))
-        scoring.failing_canonical(sandbox, benchmark, found[:2])
+        list(scoring.canonical_verdicts(sandbox, benchmark, found[:2]))
         assert helpers
         assert helpers <= {process.pid for process in psutil.Process().children(recursive=True)}
 

@@ -2,10 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from rich.console import Console
@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 Advance = Callable[[int], None]
+Step = TypeVar("Step")
 
 SECONDS_BETWEEN_LINES = 10.0
 LEAST_SHARE = 0.05
@@ -63,6 +64,13 @@ class Voice:
                 yield lambda count: bar.advance(task, count)
             return
         yield self._plain_lines(description, total, done)
+
+    def follow(self, description: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
+        """Yield ``total`` steps as they come, and show how many came."""
+        with self.progress(description, total) as advance:
+            for step in steps:
+                yield step
+                advance(1)
 
     def _plain_lines(self, description: str, total: int, done: int) -> Advance:
         start = last = time.monotonic()

@@ -10,7 +10,7 @@ from codedpo.core.config import Config
 from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Sample
-from codedpo.evaluation.scoring import Verdict, answer_of, failing_canonical, judge_and_time, lacking
+from codedpo.evaluation.scoring import Verdict, answer_of, canonical_verdicts, judge_and_time, lacking
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.parse import Extraction
 from codedpo.sandbox.base import Sandbox
@@ -35,22 +35,26 @@ class Item:
         return f"{self.benchmark}/{self.problem.problem_id}"
 
 
-def check_harness(sandbox_for: SandboxFor, benchmarks: Benchmarks, items: Sequence[Item]) -> None:
+def check_harness(
+    sandbox_for: SandboxFor, benchmarks: Benchmarks, items: Sequence[Item], voice: Voice
+) -> None:
     """Run the published solutions of the problems before a model is judged.
 
     Raises:
         BackendError: one does not pass here, so that no model could be judged on it.
     """
     for name, benchmark in benchmarks.items():
-        problems = list(dict.fromkeys(item.problem for item in items if item.benchmark == name))
-        failing = failing_canonical(sandbox_for(benchmark), benchmark, problems)
+        own = dict.fromkeys(item.problem for item in items if item.benchmark == name)
+        problems = [problem for problem in own if problem.canonical_solution]
+        verdicts = canonical_verdicts(sandbox_for(benchmark), benchmark, problems)
+        failing = [
+            f"{problem_id} ({f'{verdict.outcome} {verdict.error_type}'.strip()})"
+            for problem_id, verdict in voice.follow(f"{name}: published solutions", verdicts, len(problems))
+            if verdict.outcome not in (Outcome.PASSED.value, Outcome.NOT_RUN.value)
+        ]
         if failing:
-            first = ", ".join(
-                f"{problem_id} ({verdict.outcome} {verdict.error_type})".replace(" )", ")")
-                for problem_id, verdict in list(failing.items())[:5]
-            )
             raise BackendError(
-                f"{len(failing)} published solutions of {name} do not pass in this sandbox: {first}; "
+                f"{len(failing)} published solutions of {name} do not pass in this sandbox: {', '.join(failing[:5])}; "
                 "run `codedpo check`, and again with less work beside it where they time out."
             )
 

@@ -225,12 +225,8 @@ class _Evaluation:
                 if problem.problem_id in programs[name]
             ]
             codes = [programs[name][item.problem.problem_id] for item in items]
-            with self.voice.progress(f"{name}: {subject.name}", sum(map(len, codes))) as advance:
-                rows = []
-                for row in judged_programs(self.sandbox(name), self.benchmarks[name], items, codes):
-                    rows.append(row)
-                    advance(1)
-            return rows
+            rows = judged_programs(self.sandbox(name), self.benchmarks[name], items, codes)
+            return list(self.voice.follow(f"{name}: {subject.name}", rows, sum(map(len, codes))))
 
         return {name: lambda name=name: run(name) for name in self.benchmarks}  # type: ignore[misc]
 
@@ -240,14 +236,16 @@ class _Evaluation:
             Item(subject.name, name, problem) for name, found in self.problems.items() for problem in found
         ]
         engine = generator_of(subject, self.config)
-        check_harness(self.services.sandbox_for, self.benchmarks, items)
+        check_harness(self.services.sandbox_for, self.benchmarks, items, self.voice)
         requests = requests_of(items, self.benchmarks, self.config)
         cached = CachedGenerator(engine, self.folder / "requests.sqlite")
         replies = ask(cached, requests, self.voice, f"replies of {subject.name}")
 
         def run(name: str) -> list[Sample]:
             own = [item for item in items if item.benchmark == name]
-            return list(judged_replies(self.services.sandbox_for, self.benchmarks, self.config, own, replies))
+            rows = judged_replies(self.services.sandbox_for, self.benchmarks, self.config, own, replies)
+            count = sum(len(replies[item.key]) for item in own)
+            return list(self.voice.follow(f"{name}: {subject.name}", rows, count))
 
         return {name: lambda name=name: run(name) for name in self.benchmarks}  # type: ignore[misc]
 

@@ -145,18 +145,14 @@ def lacking(sandbox: Sandbox, problem: Problem) -> str:
     return f"lacks {', '.join(names)}" if names else ""
 
 
-def failing_canonical(
+def canonical_verdicts(
     sandbox: Sandbox, benchmark: Benchmark, problems: Sequence[Problem]
-) -> dict[str, Verdict]:
-    """Run the published solutions: problem id -> verdict of those that do not pass, which should be none."""
-    known = [problem for problem in problems if problem.canonical_solution]
-    verdicts = judge(sandbox, benchmark, [(problem, [problem.canonical_solution]) for problem in known])
-    return {
-        problem.problem_id: verdict
-        for problem, of_one in zip(known, verdicts, strict=True)
-        if (verdict := of_one[problem.canonical_solution]).outcome
-        not in (Outcome.PASSED.value, Outcome.NOT_RUN.value)
-    }
+) -> Iterator[tuple[str, Verdict]]:
+    """Run the published solutions; yields problem id and verdict, which should be passed or, where it lacks something
+    here, not run."""
+    verdicts = judge(sandbox, benchmark, [(problem, [problem.canonical_solution]) for problem in problems])
+    for problem, of_one in zip(problems, verdicts, strict=True):
+        yield problem.problem_id, of_one[problem.canonical_solution]
 
 
 def metrics_of(

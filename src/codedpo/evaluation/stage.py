@@ -52,7 +52,7 @@ def run(context: StageContext) -> None:
     replies: dict[str, dict[str, list[Reply]]] = {}
     for part in context.parts(items):
         if not replies:
-            check_harness(context.services.sandbox_for, benchmarks, items)
+            check_harness(context.services.sandbox_for, benchmarks, items, context.voice)
         rows: list[Sample] = []
         for model in dict.fromkeys(item.model for item in part.items):
             own = [item for item in part.items if item.model == model]
@@ -61,9 +61,11 @@ def run(context: StageContext) -> None:
                     [item for item in items if item.model == model], benchmarks, context.config
                 )
                 replies[model] = _replies(context, part, model, [*asked, *own_requests])
-            rows += judged_replies(
+            judged = judged_replies(
                 context.services.sandbox_for, benchmarks, context.config, own, replies[model]
             )
+            count = sum(len(replies[model][item.key]) for item in own)
+            rows += context.voice.follow(f"evaluation: answers {model} training", judged, count)
         for row in rows:
             part.count(row.outcome)
             if row.error_type.startswith(IMPORT_REFUSED):

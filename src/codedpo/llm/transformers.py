@@ -7,6 +7,7 @@ from typing import Any
 from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import BackendError, DataError
 from codedpo.core.fingerprint import digest_of
+from codedpo.core.processor import this_processor
 from codedpo.core.registry import call
 from codedpo.llm.base import Reply, Request, Sampling
 from codedpo.llm.device import choose_device
@@ -201,7 +202,7 @@ class TransformersGenerator:
         folder = str(hf_folder(self.model))
         device = choose_device(self._device)
         dtype: Any = "auto" if self._dtype == "auto" else getattr(torch, self._dtype)
-        if self._dtype == "auto" and device == "cpu" and not multiplies_bfloat16():
+        if self._dtype == "auto" and device == "cpu" and not this_processor().multiplies_bfloat16:
             dtype = torch.float32
         logging.disable_progress_bar()
         try:
@@ -221,11 +222,3 @@ class TransformersGenerator:
             raise BackendError(
                 f"the tokenizer of {self.model.name} has no token that ends a text: name its eos_token"
             )
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16; without them it is several times slower than 32-bit."""
-    import torch
-
-    capability = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capability.get("avx512_bf16") or capability.get("amx_bf16") or capability.get("arm_bf16"))

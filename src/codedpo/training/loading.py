@@ -5,6 +5,7 @@ from typing import Any
 
 from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
+from codedpo.core.processor import this_processor
 from codedpo.training import processes
 
 
@@ -36,16 +37,12 @@ def tokenize_with(tokenizer: Any) -> Callable[[Sequence[dict[str, str]], bool], 
 
 
 def multiplies_bfloat16(device: str) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32 on this device.
-
-    Without AVX512-BF16 or AMX they are emulated: on an AVX2 core 9 instead of 57 GFLOP/s forward, and 1 backward.
-    """
+    """Whether matrix products in bfloat16 are faster than in float32 on this device."""
     import torch
 
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return this_processor().multiplies_bfloat16
 
 
 def load_model(folder: str, config: TrainingConfig, device: str) -> tuple[Any, Any, bool]:
