@@ -19,7 +19,7 @@ from codedpo.benchmarks.plus import HumanEvalPlus, MbppPlus
 from codedpo.core.config import PairsConfig
 from codedpo.core.records import Outcome
 from codedpo.pairs.slow_inputs import SLOWEST_SECONDS, GrowthRule, slow_calls
-from codedpo.sandbox.base import Check, Job, Limits, Sandbox
+from codedpo.sandbox.base import Check, Job, Limits, Sandbox, TimingJob
 
 LIMITS = Limits(cpu_seconds=2.0, memory_mib=1024)
 MOST_CALLS = 3
@@ -101,7 +101,8 @@ def rewrites(folder: Path, sandbox: Sandbox) -> Iterator[Prepared]:
             yield "same_program" if problem else "no_input"
             continue
         calls = [f"{problem.entry_point}({arguments})" for arguments in problem.base_inputs]
-        grown = slow_calls(sandbox, task_id, programs, calls, LIMITS, rule)
+        job = TimingJob(task_id, programs, tuple(calls), limits=LIMITS)
+        (grown,) = slow_calls(sandbox, [job], rule)
         yield Trial(task_id, *programs, tuple(one.text for one in grown)) if grown else "disagree"
 
 

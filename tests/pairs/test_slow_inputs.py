@@ -1,7 +1,7 @@
 import pytest
 
 from codedpo.pairs.slow_inputs import GROWTH, GrowthRule, slow_calls
-from codedpo.sandbox.base import Limits
+from codedpo.sandbox.base import Limits, TimingJob
 from codedpo.sandbox.local import LocalSandbox
 
 LINEAR = "def f(values):\n    return list(dict.fromkeys(values))\n"
@@ -27,8 +27,13 @@ def sandbox():
         yield sandbox
 
 
+def grown_calls(sandbox, calls, rule, *solutions):
+    (found,) = slow_calls(sandbox, [TimingJob("task", solutions, calls, limits=Limits())], rule)
+    return found
+
+
 def grow(sandbox, *solutions, calls=(CALL,), rule=RULE):
-    return {one.mutation: one for one in slow_calls(sandbox, "task", solutions, calls, Limits(), rule)}
+    return {one.mutation: one for one in grown_calls(sandbox, calls, rule, *solutions)}
 
 
 def test_an_input_grows_until_the_fastest_takes_long_enough(sandbox):
@@ -55,14 +60,26 @@ def test_an_input_counts_only_while_all_agree_and_none_fails(sandbox, other, mos
 
 def test_the_rule_bounds_number_and_growth(sandbox):
     calls = ("f([])", CALL, "f([1, 2, 3, 4])")
-    found = slow_calls(sandbox, "task", (LINEAR,), calls, Limits(), GrowthRule(1, 0.5, 16))
+    found = grown_calls(sandbox, calls, GrowthRule(1, 0.5, 16), LINEAR)
     assert [(one.call, one.factor) for one in found] == [("f([1, 2, 3, 4])", 16)]
-    assert slow_calls(sandbox, "task", (LINEAR,), calls, Limits(), GrowthRule(3, 0.5, 3)) == []
-    assert slow_calls(sandbox, "task", (LINEAR,), ("f([])",), Limits(), RULE) == []
+    assert grown_calls(sandbox, calls, GrowthRule(3, 0.5, 3), LINEAR) == []
+    assert grown_calls(sandbox, ("f([])",), RULE, LINEAR) == []
 
 
 def test_the_slowest_inputs_are_kept(sandbox):
-    found = slow_calls(sandbox, "task", (LINEAR,), (CALL,), Limits(), RULE)
+    found = grown_calls(sandbox, (CALL,), RULE, LINEAR)
     times = [one.fastest_ns for one in found]
     assert len(found) == 2
     assert times == sorted(times, reverse=True)
+
+
+def test_jobs_grow_side_by_side(sandbox):
+    """Each by itself: one that cannot grow and one that ends early leave the others alone."""
+    jobs = [
+        TimingJob("grows", (LINEAR,), (CALL,)),
+        TimingJob("empty", (LINEAR,), ("f([])",)),
+        TimingJob("breaks", (LINEAR, BREAKS), (CALL,)),
+    ]
+    grows, empty, breaks = slow_calls(sandbox, jobs, RULE)
+    assert empty == []
+    assert max(one.factor for one in breaks) <= 64 < max(one.factor for one in grows)

@@ -25,7 +25,7 @@ from codedpo.pairs.correctness import Choice, Rule, correctness_choices, surest
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import write_exports
 from codedpo.pairs.inputs import column, provenance, scored_tasks, scores_by_strategy
-from codedpo.pairs.measure import measure
+from codedpo.pairs.measure import TimingRule, measure
 from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
 from codedpo.pairs.slow_inputs import GrowthRule
@@ -54,24 +54,21 @@ def run(context: StageContext) -> None:
         section.validation_share,
         context.config.seed,
     )
-    limits = Limits.from_config(context.config.sandbox)
-    growth = GrowthRule(section.slow_inputs, section.slow_input_ms, section.slow_input_factor)
+    rule = TimingRule(
+        Limits.from_config(context.config.sandbox),
+        section.timing_repeats,
+        section.decisive_repeats,
+        GrowthRule(section.slow_inputs, section.slow_input_ms, section.slow_input_factor),
+    )
     for part in context.parts(tasks):
         results: list[Pair | Reject] = []
         timings: list[Timing] = []
-        for task in part.items:
-            if "correctness" in section.kinds:
+        if "correctness" in section.kinds:
+            for task in part.items:
                 results.extend(correctness_pairs(task, choices[task.task_id]))
-            if "efficiency" in section.kinds:
-                timed = measure(
-                    task,
-                    calls,
-                    context.sandbox,
-                    limits,
-                    section.timing_repeats,
-                    section.decisive_repeats,
-                    growth,
-                )
+        if "efficiency" in section.kinds:
+            measured = measure(part.items, calls, context.sandbox, rule, context.voice)
+            for task, timed in zip(part.items, measured, strict=True):
                 if isinstance(timed, str):
                     results.append(_reject(task, PairKind.EFFICIENCY, timed))
                 else:
