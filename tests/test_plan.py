@@ -5,7 +5,7 @@ import pytest
 
 from codedpo.core.config import Config
 from codedpo.core.processor import Processor
-from codedpo.plan import plan_of
+from codedpo.plan import outlook, plan_of
 
 
 def config(**sections: object) -> Config:
@@ -98,3 +98,13 @@ def test_an_existing_base_run_is_not_counted_again(tmp_path: Path) -> None:
     assert [part.stage for part in plan.lines] == ["training", "evaluation"]
     assert plan.lines[1].calls == line(base, "evaluation").calls // 2
     assert "not counted" in plan.notes[1]
+
+
+def test_outlook_says_what_a_run_up_to_a_stage_takes_here() -> None:
+    def hours(until: str) -> float:
+        return float(outlook(config(), until).split()[1])
+
+    assert hours("report") == pytest.approx(plan_of(config()).total.cpu_hours, abs=0.05)
+    assert 0 < hours("candidates") < hours("report")
+    assert outlook(config(), "seeds") == ""
+    assert outlook(config(model={"recording": "replies.jsonl.gz"}), "report") == ""

@@ -204,6 +204,23 @@ def _not_adopted(base: Config, config: Config, lines: Iterable[PlanLine]) -> Ite
             )
 
 
+def outlook(config: Config, until: str) -> str:
+    """Say in one line how long a run that begins will take; empty where replies come from a recording."""
+    if config.model.recording:
+        return ""
+    last = stage_position(until)
+    lines = [
+        line
+        for line in plan_of(config).lines
+        if line.stage == "variants" or stage_position(line.stage) <= last
+    ]
+    hours = sum(line.cpu_hours for line in lines)
+    name = this_processor().name
+    return (
+        f"about {hours:.1f} CPU-hours on this {name}; --dry-run says where they go" if hours >= 0.05 else ""
+    )
+
+
 def print_plan(plan: Plan) -> None:
     """Print a plan for a person."""
     table = Table(box=None, pad_edge=False, title=f"plan of {plan.name}", title_justify="left")
