@@ -65,7 +65,7 @@ def run_command(
 ) -> None:
     """Run, or resume, every stage of a config: seeds to report."""
     from codedpo.core.config_files import load_config
-    from codedpo.plan import outlook, plan_of, print_plan
+    from codedpo.plan import plan_of, print_plan
 
     settings = load_config(config, overrides or [])
     if dry_run:
@@ -77,8 +77,6 @@ def run_command(
     from codedpo.report.summary import print_summary, summary_of
 
     voice = Voice(json_lines=json_logs, quiet=quiet)
-    if not settings.run_folder.exists() and (line := outlook(settings, until)):
-        voice.say(line, event="outlook", style="dim")
     with redirect_stdout(sys.stderr):  # What libraries print must not stand in the JSON.
         pipeline.run(settings, voice, until=until, redo=redo)
     _print_json(summary_of(settings.run_folder)) if as_json else print_summary(settings.run_folder)

@@ -19,6 +19,7 @@ from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary, write_json
 from codedpo.manifest import note_origins, record_attempt
+from codedpo.plan import outlook
 from codedpo.services import Services
 from codedpo.stages import AFTER_DATA, STAGE_NAMES, STAGES, Stage, stage_path, stage_position
 from codedpo.tasks.given import read_tasks
@@ -217,6 +218,7 @@ def run_one(
         raise ConfigError(
             f"base_run {config.base_run} is not a run folder; name one such as runs/quickstart."
         )
+    is_new = not folder.exists()
     services = Services(config, folder, voice)
     summaries: dict[str, StageSummary] = {}
     with _locked(folder):
@@ -230,6 +232,8 @@ def run_one(
                 check = getattr(_module_of(stage), "check", None)
                 if check is not None:
                     check(services)
+            if is_new and (line := outlook(config, until)):
+                voice.say(line, event="outlook", style="dim")
             for stage in stages:
                 may_adopt = stage_position(stage.name) < first_redone
                 summaries[stage.name] = _run_stage(
