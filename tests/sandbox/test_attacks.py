@@ -38,6 +38,101 @@ def test_an_attack_gains_nothing(sandbox: LocalSandbox, canary: Path, name: str)
     assert [path.name for path in canary.parent.iterdir()] == ["canary"]
 
 
+REFERENCE = "def f(x):\n    return (x * 7919 + 13) % 1009\n"
+SPIES = {
+    "the arena": """
+import gc, mmap, pickle, struct
+def f(x):
+    for item in gc.get_objects():
+        if isinstance(item, mmap.mmap):
+            for place in range(4160, len(item) - 21):
+                _, test, kind, _, length = struct.unpack_from("=IIBQI", item, place)
+                if (test, kind) == (x, 0) and 3 < length < 40:
+                    try:
+                        return pickle.loads(item[place + 21 : place + 21 + length])
+                    except Exception:
+                        pass
+""",
+    "the frames of the process that made it": """
+import pickle, struct, sys
+def found(value, x, depth):
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        content = bytes(value)
+        for place in range(len(content) - 21):
+            _, test, kind, _, length = struct.unpack_from("=IIBQI", content, place)
+            if (test, kind) == (x, 0) and 3 < length < 40:
+                try:
+                    yield pickle.loads(content[place + 21 : place + 21 + length])
+                except Exception:
+                    pass
+    elif depth:
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+        for part in (*parts, *getattr(value, "__dict__", {}).values()):
+            yield from found(part, x, depth - 1)
+def f(x):
+    frame = sys._getframe().f_back
+    while frame:
+        for value in found(dict(frame.f_locals), x, 5):
+            return value
+        frame = frame.f_back
+""",
+}
+
+
+@pytest.mark.parametrize("spy", SPIES)
+def test_what_a_reference_or_another_solution_returned_is_not_found(sandbox: LocalSandbox, spy: str) -> None:
+    """Both would let a solution that knows nothing pass, or agree with others."""
+    other = "import sys\n" + REFERENCE  # In a child of its own, before the spy.
+    checks = tuple(Check(call=f"f({x})") for x in range(12))
+    (matrix,) = sandbox.run([Job("spy", (other, SPIES[spy]), checks, Limits(), REFERENCE)])
+    right, wrong = ([cell.outcome for cell in row] for row in matrix.cells)
+    assert right == [Outcome.PASSED] * 12
+    assert Outcome.PASSED not in wrong
+
+
+COUNTING = """
+import gc, mmap, threading, time
+def count():
+    arenas = [item for item in gc.get_objects() if isinstance(item, mmap.mmap)]
+    for step in range(1, 1 << 30):
+        for arena in arenas:
+            arena[4:8] = step.to_bytes(4, "little")
+        time.sleep(0.01)
+threading.Thread(target=count, daemon=True).start()
+def f(x):
+    while True:
+        pass
+"""
+
+
+def test_cpu_time_is_limited_in_all_whatever_a_child_says_of_its_tests(sandbox: LocalSandbox) -> None:
+    """With looks from outside more often than the limit of a test, so that each sees another one."""
+    job = Job("counting", (COUNTING,), (Check(call="f(1)", expected="2"),), Limits(cpu_seconds=0.4))
+    (matrix,) = sandbox.run([job])
+    ((cell,),) = matrix.cells
+    assert (cell.outcome, cell.error_type) == (Outcome.NOT_LOADED, "Timeout")
+
+
+CLAIM = """
+import gc, mmap, os, struct
+def f(x):
+    for item in gc.get_objects():
+        if isinstance(item, mmap.mmap):
+            claim = struct.pack("=IIBQI", 0, 0, 4, 2 ** 64 - 1, 0)
+            item[4160 : 4160 + len(claim)] = claim
+            item[:24] = struct.pack("=IIQQ", 0, 1, 0, len(claim))
+    os._exit(0)
+"""
+
+
+def test_any_time_that_a_child_claims_can_be_stored(sandbox: LocalSandbox) -> None:
+    checks = (Check(call="f(1)", expected="2"), Check(call="f(2)", expected="4"))
+    (matrix,) = sandbox.run([Job("claim", (CLAIM,), checks, LIMITS)])
+    (cells,) = matrix.cells
+    assert cells[0].outcome is Outcome.TIMEOUT
+    assert cells[0].cpu_ns.bit_length() <= 63
+
+
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_work_passes(sandbox: LocalSandbox, name: str) -> None:
     (matrix,) = sandbox.run([Job(name, (HONEST[name], TAME), TESTS, LIMITS)])

@@ -80,6 +80,32 @@ def test_a_liar_is_found_out(sandbox: LocalSandbox) -> None:
         assert not lying or min(lying) > 0.5 * min(honest)
 
 
+FORGETS = "def f(n):\n    return sum(k * k for k in range(200 * n))"
+CACHED = f"from functools import lru_cache\n@lru_cache(maxsize=None)\n{FORGETS}"
+TABLE = """
+known = {}
+def f(n):
+    if n not in known:
+        known[n] = sum(k * k for k in range(200 * n))
+    return known[n]
+"""
+
+
+@pytest.mark.parametrize("keeps", [CACHED, TABLE])
+@pytest.mark.parametrize("argument", [8, 18])
+def test_what_a_solution_remembers_does_not_make_it_fast(
+    level_3: LocalSandbox, keeps: str, argument: int
+) -> None:
+    (result,) = level_3.time([TimingJob("t", (keeps, FORGETS), (f"f({argument})",), repeats=15)])
+    assert 0.5 < compare(*result.samples_ns).ratio < 2
+
+
+def test_many_solutions_are_timed_at_once(level_3: LocalSandbox) -> None:
+    programs = tuple(f"def f(n):\n    return n + {number}" for number in range(70))
+    (result,) = level_3.time([TimingJob("t", programs, ("f(1)",), repeats=2, sample_ms=0.1)])
+    assert {len(of_one) for of_one in result.samples_ns} == {2}
+
+
 def test_printing_does_not_disturb_the_samples(sandbox: LocalSandbox) -> None:
     source = "import os\ndef f(n):\n    print('x' * 1000)\n    os.write(2, b'x')\n    return n"
     (result,) = sandbox.time([TimingJob("t", (source,), ("f(1)",), repeats=3)])

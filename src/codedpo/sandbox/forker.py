@@ -18,17 +18,17 @@ _ARENA_EXTRA = 1 << 20
 _IDLE_SHARE = 0.05
 """A child that used less than this share of the wall time since the last look was asleep."""
 _FIRST_LOOK, _LONGEST_PAUSE, _SHORTEST_PAUSE = 0.05, 0.25, 0.005
-_MOST_DESCRIPTORS = 64
 _HELPER_PROCESSES = 3
 
 
 class Ending(NamedTuple):
-    """How a child ended, where, and what it wrote."""
+    """How a child ended, where, and how much it wrote."""
 
     how: str
     solution: int
     test: int
-    records: bytes
+    used: int
+    """Bytes of records, which lie in the arena until the next child begins."""
     cpu_ns: int
     peak_kib: int
     status: int
@@ -68,19 +68,23 @@ class Forker:
     def spawn(
         self, bounds: Bounds, body: Callable[[mmap.mmap], None], descriptors: tuple[int, int] | None = None
     ) -> Ending:
-        """Fork a child, let it call ``body``, and return how it ended; ``descriptors`` become its 0 and 1."""
-        self._size_arena(bounds)
+        """Fork a child, let it call ``body``, and return how it ended; ``descriptors`` become its 0 and 1.
+
+        Its arena is new: what a solution or a reference returned must not be found by the next.
+        """
+        self._arena.close()
+        self._arena = mmap.mmap(-1, child.RECORDS + _ARENA_EXTRA + bounds.output_kib * 1024)
+        child.PROGRESS.pack_into(self._arena, 0, child.PREPARING, 0, 0, 0)
         pid = self.fork(bounds, lambda: body(self._arena), descriptors, (0, 1), alone=True)
         how, status, usage = _watch(pid, self._arena, bounds)
         if self.folder:
             isolation.empty(self.folder)
         solution, test, _, used = child.PROGRESS.unpack_from(self._arena)
-        records = self._arena[child.RECORDS : min(child.RECORDS + used, len(self._arena))]
-        child.PROGRESS.pack_into(self._arena, 0, child.PREPARING, 0, 0, 0)
+        used = min(used, len(self._arena) - child.RECORDS)
         if how == FINISHED and solution != child.DONE:
             how = CRASHED
         cpu_ns = int((usage.ru_utime + usage.ru_stime) * 1e9)
-        return Ending(how, solution, test, records, cpu_ns, usage.ru_maxrss, status)
+        return Ending(how, solution, test, used, cpu_ns, usage.ru_maxrss, status)
 
     def fork(
         self,
@@ -108,7 +112,8 @@ class Forker:
             try:
                 for descriptor, place in zip(descriptors or (), places, strict=False):
                     os.dup2(descriptor, place)
-                os.closerange(max(2, *places) + 1 if places else 3, _MOST_DESCRIPTORS)
+                most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+                os.closerange(max(2, *places) + 1 if places else 3, most)
                 self._lock(bounds, files=alone)
                 body()
             finally:
@@ -117,18 +122,14 @@ class Forker:
             raise OSError(ctypes.get_errno(), "fork")
         return pid
 
-    def take_flags(self, count: int) -> list[int]:
-        """Return the solutions that asked for a child of their own, and clear all marks."""
-        marks = self._arena[child.FLAGS : child.FLAGS + count]
-        if any(marks):
-            self._arena[child.FLAGS : child.RECORDS] = bytes(child.MOST_SOLUTIONS)
-        return [index for index, mark in enumerate(marks) if mark]
+    def records(self, ending: Ending) -> memoryview:
+        """Return what the last child wrote, where it lies; release it before the next child begins."""
+        return memoryview(self._arena)[child.RECORDS : child.RECORDS + ending.used]
 
-    def _size_arena(self, bounds: Bounds) -> None:
-        size = child.RECORDS + _ARENA_EXTRA + bounds.output_kib * 1024
-        if len(self._arena) < size:
-            self._arena.close()
-            self._arena = mmap.mmap(-1, size)
+    def flags(self, count: int) -> list[int]:
+        """Return the solutions that asked the last child for a child of their own."""
+        marks = self._arena[child.FLAGS : child.FLAGS + count]
+        return [index for index, mark in enumerate(marks) if mark]
 
     def _lock(self, bounds: Bounds, *, files: bool) -> None:
         # No RLIMIT_CPU: a process with a CPU timer reads its CPU clock in ticks of milliseconds. The watch from
@@ -181,7 +182,9 @@ def _watch(pid: int, arena: mmap.mmap, bounds: Bounds) -> tuple[str, int, Any]:
             slept += idle
         seen_cpu, seen_wall = cpu, wall
         left = limit_ns - (cpu - started)
-        if left <= 0 or slept > sleep_limit or slept_in_all > sleep_limit * bounds.steps:
+        # Where a test began is the child's own word; what it may use in all is not.
+        used_up = left <= 0 or cpu > limit_ns * (bounds.steps + 1)
+        if used_up or slept > sleep_limit or slept_in_all > sleep_limit * bounds.steps:
             os.kill(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
             return TIMEOUT, status, usage

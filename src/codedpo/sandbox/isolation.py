@@ -35,6 +35,8 @@ INSIDE_USER = 65534
 CANARY = "/canary"
 TEMPORARY_FOLDER = "/tmp"
 _MOST_TEMPORARY_FILES = 64
+FEW_DESCRIPTORS, MOST_DESCRIPTORS = 64, 4096
+"""Open files of a helper and of its children: usually, and where many are alive at once."""
 
 
 def _check(result: int, what: str) -> int:
@@ -184,7 +186,13 @@ def limit_helper(address_space: int) -> None:
     """Limit what a helper process itself may use; its children may be allowed more memory than it is."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (address_space, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, MOST_DESCRIPTORS))
+
+
+def allow_descriptors(count: int) -> None:
+    """Let this helper and the children that it makes from now on have so many open files, as far as its limit goes."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, most), most))
 
 
 def host_file_is_hidden(path: str) -> bool:

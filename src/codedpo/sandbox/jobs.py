@@ -2,11 +2,14 @@
 
 import mmap
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from codedpo.sandbox import child, wire
 from codedpo.sandbox.forker import TIMEOUT, Bounds, Ending, Forker
+
+Tell = Callable[[int, int, Sequence[bytes | memoryview]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +46,30 @@ class _Solution:
 
 
 class Run:
-    """The children of one request, one after the other."""
+    """The children of one request, one after the other.
 
-    def __init__(self, forker: Forker, work: Work) -> None:
+    Args:
+        forker: makes them.
+        work: what they do.
+        tell: takes what a child wrote about solutions between the first and the end. It is passed on as it lies: a copy
+            in this process would be seen by the children that follow.
+    """
+
+    def __init__(self, forker: Forker, work: Work, tell: Tell) -> None:
         self._forker = forker
         self._work = work
+        self._tell = tell
         self._solutions: list[_Solution] = []
         for sources, checks, stdin in work.tasks:
             end = len(self._solutions) + len(sources)
             self._solutions.extend(_Solution(source, checks, stdin, end) for source in sources)
-        self.records: list[tuple[int, int, bytes]] = []
-        """First solution, end, and what a child wrote about solutions between them."""
         self.events: list[tuple[int, int, str, int]] = []
         """What no child could write: solution, test, how its child ended, CPU ns."""
         self.peaks = [0] * len(self._solutions)
         """Peak memory of the child that ran a solution, KiB."""
 
     def everything(self) -> None:
-        """Run every solution on every test, into ``records``, ``events`` and ``peaks``."""
+        """Run every solution on every test; fill ``events`` and ``peaks``."""
         alone = list(range(len(self._solutions)))
         reads = any(given is not None for one in self._solutions for given in one.stdin)
         if self._work.grouped and not reads and 1 < len(alone) <= child.MOST_SOLUTIONS:
@@ -81,7 +90,7 @@ class Run:
         while position < end:
             body = partial(_run_shared, self._work.output_kib, tasks, position, first_test)
             ending = self._forker.spawn(self._work.bounds(steps), body)
-            own.update(self._forker.take_flags(end))
+            own.update(self._forker.flags(end))
             self._keep(ending, position, end)
             if ending.solution == child.DONE:
                 break
@@ -134,21 +143,32 @@ class Run:
                 os.lseek(inlet, 0, os.SEEK_SET)
                 body = partial(_run_program, solution, test, one.source)
                 ending = self._forker.spawn(work.bounds(1), body, (inlet, outlet))
-                os.lseek(outlet, 0, os.SEEK_SET)
-                output = wire.read_up_to(outlet, work.output_kib * 1024)
+                self._keep(ending, solution, solution + 1)
+                timeouts += ending.how == TIMEOUT
+                if ending.how == TIMEOUT or ending.status != 0:
+                    self.events.append((solution, test, ending.how, ending.cpu_ns))
+                elif self._is_output(ending):
+                    self._tell_output(solution, test, ending.cpu_ns, outlet)
             finally:
                 os.close(inlet)
                 os.close(outlet)
-            self._keep(ending, solution, solution + 1)
-            timeouts += ending.how == TIMEOUT
-            if ending.how == TIMEOUT or ending.status != 0:
-                self.events.append((solution, test, ending.how, ending.cpu_ns))
-            elif len(ending.records) < child.RECORD.size or ending.records[8] == child.OUTPUT:
-                head = child.RECORD.pack(solution, test, child.OUTPUT, ending.cpu_ns, len(output))
-                self.records.append((solution, solution + 1, head + output))
+
+    def _is_output(self, ending: Ending) -> bool:
+        with self._forker.records(ending) as records:
+            return len(records) < child.RECORD.size or records[8] == child.OUTPUT
+
+    def _tell_output(self, solution: int, test: int, cpu_ns: int, outlet: int) -> None:
+        size = min(os.fstat(outlet).st_size, self._work.output_kib * 1024)
+        head = child.RECORD.pack(solution, test, child.OUTPUT, cpu_ns, size)
+        if not size:
+            self._tell(solution, solution + 1, [head])
+            return
+        with mmap.mmap(outlet, size, access=mmap.ACCESS_READ) as output, memoryview(output) as view:
+            self._tell(solution, solution + 1, [head, view])
 
     def _keep(self, ending: Ending, first: int, end: int) -> None:
-        self.records.append((first, end, ending.records))
+        with self._forker.records(ending) as records:
+            self._tell(first, end, [records])
         for solution in range(first, end):
             self.peaks[solution] = max(self.peaks[solution], ending.peak_kib)
 

@@ -12,6 +12,8 @@ from codedpo.sandbox import child, literals, values, wire
 _CAREFUL_BYTES = 1 << 16
 """A longer reply is read in a process of its own: it could be made to be slow to read."""
 _CAREFUL_SECONDS = 10
+_MOST_CPU_NS = (1 << 63) - 1
+"""A child may claim more; tables and caches hold no more."""
 _UNKNOWN = object()
 
 CellRow = tuple[str, str, str, int, bool]
@@ -134,7 +136,7 @@ def records_of(chunk: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
         place += child.RECORD.size
         if place + length > end:
             return
-        yield solution, test, kind, cpu_ns, chunk[place : place + length]
+        yield solution, test, kind, min(cpu_ns, _MOST_CPU_NS), chunk[place : place + length]
         place += length
 
 

@@ -161,26 +161,27 @@ class LocalSandbox:
     def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
         """Measure jobs one at a time; what else this machine does meanwhile disturbs them."""
         for job in jobs:
-            limits = job.limits
-            reply = self._ask(
-                (
-                    "time",
-                    (
-                        list(job.solutions),
-                        list(job.calls),
-                        int(job.sample_ms * 1e6),
-                        job.repeats,
-                        limits.cpu_seconds,
-                        limits.wall_factor,
-                        limits.memory_mib,
-                        limits.threads,
-                        limits.output_kib,
-                    ),
-                ),
-                threading.Event(),
+            yield TimingResult(job.job_id, self._time(job))
+
+    def _time(self, job: TimingJob) -> tuple[tuple[float, ...], ...]:
+        """Measure one job; solutions that take a helper down with them are left out, and have no samples.
+
+        Raises:
+            BackendError: the helper dies although each solution by itself leaves it alone.
+        """
+        reply = self._ask(_timing_request(job), threading.Event())
+        if reply is not None:
+            return tuple(map(tuple, reply))
+        alone = [replace(job, solutions=(solution,), repeats=1) for solution in job.solutions]
+        spares = [self._ask(_timing_request(one), threading.Event()) is not None for one in alone]
+        if all(spares):
+            raise BackendError(
+                f"The sandbox's helper died while it timed the {len(job.solutions)} solutions of {job.job_id}, though "
+                "of none alone; see its message above, or lower candidates.solutions."
             )
-            nothing: list[list[float]] = [[] for _ in job.solutions]
-            yield TimingResult(job.job_id, tuple(tuple(of_one) for of_one in reply or nothing))
+        kept = tuple(solution for solution, spared in zip(job.solutions, spares, strict=True) if spared)
+        samples = iter(self._time(replace(job, solutions=kept)) if kept else ())
+        return tuple(next(samples) if spared else () for spared in spares)
 
     def close(self) -> None:
         """End every process of this sandbox."""
@@ -311,6 +312,21 @@ class LocalSandbox:
             self._version, self._libraries = ready["version"], ready["libraries"]
             self._started.add(worker)
         return worker
+
+
+def _timing_request(job: TimingJob) -> Any:
+    limits = job.limits
+    return "time", (
+        list(job.solutions),
+        list(job.calls),
+        int(job.sample_ms * 1e6),
+        job.repeats,
+        limits.cpu_seconds,
+        limits.wall_factor,
+        limits.memory_mib,
+        limits.threads,
+        limits.output_kib,
+    )
 
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}

@@ -53,7 +53,7 @@ class Oracle:
         tasks = [_Task(one) for one in requests]
         self._ask_references([task for task in tasks if task.reference], limits)
         work = [(task.solutions, task.sources, task.stdin) for task in tasks]
-        chunks, events, peaks = self.exchange("run", (work, *limits, grouped, fork_per_test))
+        chunks, events, peaks = self._run_children((work, *limits, grouped, fork_per_test))
         judges = [Judge(task.expectations, len(task.solutions), limits[0]) for task in tasks]
         owners = [
             (judge, local)
@@ -79,12 +79,23 @@ class Oracle:
             return
         work = [([task.reference], task.sources, task.stdin) for task in tasks]
         patient = (limits[0] * _REFERENCE_PATIENCE, *limits[1:])
-        chunks, _, _ = self.exchange("run", (work, *patient, False, False))
+        chunks, _, _ = self._run_children((work, *patient, False, False))
         records = [record for _, _, chunk in chunks for record in records_of(chunk)]
         for number, task in enumerate(tasks):
             task.expectations = with_reference(
                 task.expectations, [record for record in records if record[0] == number]
             )
+
+    def _run_children(self, request: Any) -> tuple[list[tuple[int, int, bytes]], Any, Any]:
+        """Have the zygote run children; return what each wrote about which solutions, events, and peaks of memory."""
+        chunks = []
+        reply = self.exchange("run", request)
+        while len(reply) == 3:
+            first, end, size = reply
+            chunks.append((first, end, self._zygote.receive_bytes(size)))
+            reply = self._receive()
+        events, peaks = reply
+        return chunks, events, peaks
 
     def exchange(self, kind: str, request: Any) -> Any:
         """Send the zygote a request and return its reply.
@@ -93,6 +104,9 @@ class Oracle:
             EOFError: it ended.
         """
         self._zygote.send((kind, request))
+        return self._receive()
+
+    def _receive(self) -> Any:
         wait_for(self._zygote, self._parent)
         reply = self._zygote.receive()
         if reply is None:

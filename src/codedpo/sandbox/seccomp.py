@@ -59,6 +59,8 @@ _NEW_NAMESPACES, _CLONE_THREAD = 0x7E020080, 0x00010000
 _DEATH_SIGNAL, _NAME_SET, _NAME_GET, _NO_NEW_PRIVILEGES, _NAME_MEMORY = 1, 15, 16, 38, 0x53564D41
 _REAL_TIMER = 0
 """A timer of CPU time would make the process's CPU clock coarse."""
+_PLAIN_FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032)
+"""Duplicates, flags, locks, size of a pipe. Not who is signalled when data comes, and by what signal."""
 _TERMINAL_AND_BLOCKING = (0x5401, 0x5421, 0x541B, 0x5450, 0x5451)
 
 Instruction = tuple[int, int, int, int]
@@ -94,6 +96,7 @@ CHILD_RULES: tuple[Rule, ...] = (
     ("prctl", (0, _ALL_BITS, (_NAME_SET, _NAME_GET, _NAME_MEMORY)), errno.EPERM),
     ("prlimit64", (2, _ALL_BITS, (0,)), errno.EPERM),
     ("setitimer", (0, _ALL_BITS, (_REAL_TIMER,)), errno.EPERM),
+    ("fcntl", (1, _ALL_BITS, _PLAIN_FCNTL), errno.EPERM),
     *(
         (name, (0, 0, (1,)), errno.EPERM)
         for name in (

@@ -1,7 +1,12 @@
 """Times solutions against each other: one locked child each, all alive, asked in turn for one sample.
 
 A child reads its own CPU clock around the sample. The zygote reads the child's clock from outside, before and
-after, so a child that claims less than it used is found out. Standard library only.
+after, so a child that claims a shorter sample than it used is found out; how often it passed over the calls in that
+time is its own word. Standard library only.
+
+A solution may keep what it has once computed, and every further pass is then the look-up of a result. Children say how
+a first pass after loading compares with a later one; where it is slower in any of them, all load their solution
+anew for every sample, which is a single pass.
 """
 
 import ctypes
@@ -12,16 +17,25 @@ import signal
 import struct
 import sys
 import time
+import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from codedpo.sandbox import child
+from codedpo.sandbox import child, isolation
 from codedpo.sandbox.forker import Bounds, Forker, cpu_clock
 
 _libc = ctypes.CDLL(None)
 _SAMPLE = struct.Struct("=Qq")
-"""CPU nanoseconds and number of passes; passes below 0: the solution failed."""
+"""CPU nanoseconds and number of passes; passes below 0: the solution failed. Getting ready is answered by whether the
+solution remembers, and the number of passes."""
+_READY, _READY_ANEW, _GO = b"p", b"n", b"s"
+_REMEMBERS_RATIO, _REMEMBERS_NS, _FIRST_PASSES = 1.5, 2_000, 3
+"""By how much the shortest of so many first passes is longer than a later one, where a solution remembers."""
 _INLET, _OUTLET = 3, 4
+_PASSES_TO_GET_READY = 2
+"""Where a single pass takes all the time that it may."""
 _SLACK_NS = 300_000
 """What a child may use around its sample: waking up, reading the command, writing the result."""
 _POLL_SECONDS = 0.05
@@ -59,21 +73,28 @@ class _Runner:
         )
         body = partial(_serve, source, work.calls, work.sample_ns)
         self._pid = forker.fork(bounds, body, (inlet, outlet), (_INLET, _OUTLET))
+        self.remembers = False
+        """Whether a later pass is faster than a first one, by the child's word in the first sample."""
         os.close(inlet)
         os.close(outlet)
 
-    def sample(self) -> float:
-        """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long."""
+    def sample(self, *, anew: bool = False) -> float:
+        """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long.
+
+        Args:
+            anew: whether the solution is loaded again for it.
+        """
         clock = cpu_clock(self._pid)
         try:
-            ready = self._ask(b"p", clock)
+            ready = self._ask(_READY_ANEW if anew else _READY, clock)
             before = time.clock_gettime_ns(clock)
-            reply = self._ask(b"s", clock)
+            reply = self._ask(_GO, clock)
             outside = time.clock_gettime_ns(clock) - before
         except OSError:
             return 0.0
         if len(ready) != _SAMPLE.size or len(reply) != _SAMPLE.size:
             return 0.0
+        self.remembers = self.remembers or bool(_SAMPLE.unpack(ready)[0])
         inside, passes = _SAMPLE.unpack(reply)
         if not 0 < passes <= _MOST_PASSES or inside <= 0:
             return 0.0
@@ -83,15 +104,16 @@ class _Runner:
         """Send a command and return the reply; nothing where it did not come in time."""
         before = time.clock_gettime_ns(clock)
         os.write(self._command, command)
-        return os.read(self._result, _SAMPLE.size) if self._wait(clock, before) else b""
+        limit_ns = self._limit_ns if command == _GO else self._limit_ns * _PASSES_TO_GET_READY
+        return os.read(self._result, _SAMPLE.size) if self._wait(clock, before, limit_ns) else b""
 
-    def _wait(self, clock: int, before: int) -> bool:
+    def _wait(self, clock: int, before: int, limit_ns: int) -> bool:
         slept, seen = 0.0, before
         while not select.select([self._result], [], [], _POLL_SECONDS)[0]:
             now = time.clock_gettime_ns(clock)
             slept += _POLL_SECONDS if now - seen < _POLL_SECONDS * 1e9 * 0.05 else 0.0
             seen = now
-            if now - before > self._limit_ns or slept > self._sleep_limit:
+            if now - before > limit_ns or slept > self._sleep_limit:
                 return False
         return True
 
@@ -115,10 +137,12 @@ def run(forker: Forker, work: TimingWork) -> list[list[float]]:
     while done < work.repeats:
         repeats = min(_REPEATS_OF_A_CHILD, work.repeats - done)
         os.sched_setaffinity(0, {_current_processor(usable)})
+        isolation.allow_descriptors(isolation.FEW_DESCRIPTORS + 2 * len(work.solutions))
         try:
             for of_one, more in zip(samples, _interleaved(forker, work, repeats, done % 2), strict=True):
                 of_one += more
         finally:
+            isolation.allow_descriptors(isolation.FEW_DESCRIPTORS)
             os.sched_setaffinity(0, usable)
         done += repeats
     return [of_one if len(of_one) == work.repeats else [] for of_one in samples]
@@ -138,9 +162,10 @@ def _interleaved(forker: Forker, work: TimingWork, repeats: int, turn: int) -> l
         runners.extend(_Runner(forker, work, source) for source in work.solutions)
         # The first sample warms up and finds the number of passes.
         alive = [index for index, runner in enumerate(runners) if runner.sample()]
+        anew = any(runners[index].remembers for index in alive)
         for repeat in range(turn, turn + repeats):
             for index in reversed(alive) if repeat % 2 else alive:
-                spent = runners[index].sample()
+                spent = runners[index].sample(anew=anew)
                 if spent:
                     samples[index].append(spent)
     finally:
@@ -150,26 +175,27 @@ def _interleaved(forker: Forker, work: TimingWork, repeats: int, turn: int) -> l
 
 
 def _serve(source: str, calls: list[str], sample_ns: int) -> None:
-    """The child's side: load, then answer every command: ``p`` to get ready, ``s`` for one sample."""
+    """The child's side: load, then answer every command."""
     body = "".join(f" (\n{call}\n)\n" for call in calls)
-    namespace = child.new_namespace("solution")
-    passes = 0
+    passes, remembers = 0, False
     try:
-        exec(compile(source, "<solution>", "exec", dont_inherit=True), namespace)  # noqa: S102
-        scratch: dict[str, object] = {}
-        exec(compile(f"def one_pass():\n{body}", "<calls>", "exec", dont_inherit=True), namespace, scratch)  # noqa: S102
-        one_pass = scratch["one_pass"]
-        assert callable(one_pass)
+        solution = compile(source, "<solution>", "exec", dont_inherit=True)
+        definition = compile(f"def one_pass():\n{body}", "<calls>", "exec", dont_inherit=True)
+        load = partial(_load, solution, definition)
+        one_pass = load()
         seed = child.seeder() if "random" in source or "random" in body else None
         clock = time.process_time_ns
         gc.freeze()
         while command := os.read(_INLET, 1):
-            if command == b"p":
-                passes = passes or _passes_for(one_pass, sample_ns)
+            if command != _GO:
+                if not passes:
+                    passes, remembers = _explore(load, one_pass, sample_ns)
+                if command == _READY_ANEW:
+                    one_pass, passes = load(), 1
                 if seed:
                     seed()
                 gc.collect()
-                os.write(_OUTLET, _SAMPLE.pack(0, passes))
+                os.write(_OUTLET, _SAMPLE.pack(remembers, passes))
                 continue
             start = clock()
             for _ in range(passes):
@@ -181,16 +207,43 @@ def _serve(source: str, calls: list[str], sample_ns: int) -> None:
     sys.modules.clear()
 
 
-def _passes_for(one_pass: "object", sample_ns: int) -> int:
-    """Double the number of passes until one sample lasts long enough."""
-    assert callable(one_pass)
+def _load(solution: types.CodeType, definition: types.CodeType) -> Callable[[], None]:
+    """Load a solution into a new namespace; return the function that makes all calls there."""
+    namespace = child.new_namespace("solution")
+    exec(solution, namespace)  # noqa: S102
+    scratch: dict[str, Any] = {}
+    exec(definition, namespace, scratch)  # noqa: S102
+    one_pass: Callable[[], None] = scratch["one_pass"]
+    return one_pass
+
+
+def _explore(
+    load: Callable[[], Callable[[], None]], one_pass: Callable[[], None], sample_ns: int
+) -> tuple[int, bool]:
+    """Find the number of passes of a sample, and whether a later pass is faster than the first one after loading."""
+    first = _duration(one_pass)
+    passes, later = _passes_for(one_pass, sample_ns)
+    if (
+        first < sample_ns
+    ):  # A short first pass is longer for other reasons too: caches, inline caches of the bytecode.
+        first = min(_duration(load()) for _ in range(_FIRST_PASSES))
+    return passes, first > later * _REMEMBERS_RATIO + _REMEMBERS_NS
+
+
+def _duration(one_pass: Callable[[], None]) -> int:
+    start = time.process_time_ns()
+    one_pass()
+    return time.process_time_ns() - start
+
+
+def _passes_for(one_pass: Callable[[], None], sample_ns: int) -> tuple[int, float]:
+    """Double the number of passes until one sample lasts long enough; return it, and how long one of them took, ns."""
     passes = 1
-    while passes < _MOST_PASSES:
+    while True:
         start = time.process_time_ns()
         for _ in range(passes):
             one_pass()
         spent = time.process_time_ns() - start
-        if spent >= sample_ns:
-            break
+        if spent >= sample_ns or passes >= _MOST_PASSES:
+            return passes, spent / passes
         passes = min(passes * 2, max(passes + 1, int(passes * sample_ns * 1.2 / max(spent, 1))))
-    return passes

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 from codedpo.sandbox import values
@@ -9,7 +10,7 @@ from codedpo.sandbox import values
 LARGEST_FRAME = 1 << 31
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write everything to a descriptor."""
     view = memoryview(data)
     while view:
@@ -43,6 +44,27 @@ class Channel:
         """
         payload = pickle.dumps(value, 5)
         write_all(self.outlet, len(payload).to_bytes(8, "little") + payload)
+
+    def send_bytes(self, first: int, end: int, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send two numbers and the length of what follows, then bytes as they lie.
+
+        Raises:
+            OSError: the other side is gone.
+        """
+        self.send((first, end, sum(map(len, pieces))))
+        for piece in pieces:
+            write_all(self.outlet, piece)
+
+    def receive_bytes(self, size: int) -> bytes:
+        """Return the bytes that follow a frame.
+
+        Raises:
+            OpaqueError: there are fewer, or too many to be true.
+        """
+        content = read_up_to(self.inlet, size) if size <= LARGEST_FRAME else b""
+        if len(content) != size:
+            raise values.OpaqueError("bytes of that number")
+        return content
 
     def receive(self) -> Any:
         """Return the next value, or None where the other side has closed.

@@ -69,6 +69,14 @@ def f(x):
     with multiprocessing.Pool(1) as pool:
         return pool.apply(int, (2 * x,))
 """,
+    "have the kernel signal the parent": """
+import ctypes, os
+libc = ctypes.CDLL(None)
+def f(x):
+    inlet, outlet = os.pipe()
+    owner, signal = libc.fcntl(inlet, 8, os.getppid()), libc.fcntl(inlet, 10, 19)
+    return 2 * x if owner == signal == 0 else None
+""",
     "kill every process": """
 import os
 os.kill(-1, 9)
