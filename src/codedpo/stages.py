@@ -44,7 +44,7 @@ STAGES = (
     Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
     Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks", "given tasks")),
     Stage("candidates", 1, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
-    Stage("executions", 1, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
+    Stage("executions", 2, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
     Stage(
         "rankings",
         1,

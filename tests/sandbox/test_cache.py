@@ -1,13 +1,16 @@
 import multiprocessing
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from codedpo.core.errors import BackendError
+from codedpo.sandbox import cache as cache_module
 from codedpo.sandbox.base import Check, Job, Limits
-from codedpo.sandbox.cache import CachedSandbox, cells_in
+from codedpo.sandbox.cache import CachedSandbox
 from codedpo.sandbox.local import LocalSandbox
 
 SOLUTIONS = (
@@ -18,6 +21,11 @@ SOLUTIONS = (
 )
 CHECKS = tuple(Check(f"assert f({n}) == {2 * n}", f"f({n})", str(2 * n)) for n in range(4))
 JOB = Job("a", SOLUTIONS, CHECKS)
+
+
+def cells_in(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        return int(database.execute("SELECT COUNT(*) FROM cells").fetchone()[0])
 
 
 def outcomes(sandbox: CachedSandbox, *jobs: Job) -> list[tuple[str, list[list[str]]]]:
@@ -51,6 +59,22 @@ def test_only_what_is_new_is_run(tmp_path: Path) -> None:
         assert found[2] == ("again", whole)
         assert cache.counters["cells_from_cache"] >= 4
     finally:
+        cache.close()
+
+
+def test_one_worker_is_enough_however_many_cells_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that is left before its end takes the worker along."""
+    monkeypatch.setattr(cache_module, "_CELLS_AT_ONCE", 16)
+    with LocalSandbox(workers=1) as inner:
+        inner.probe()
+        helpers = {process.pid for process in psutil.Process().children(recursive=True)}
+        cache = CachedSandbox(inner, tmp_path / "cache.sqlite")
+        list(cache.run(replace(JOB, job_id=str(number), reference=f"# {number}") for number in range(5)))
+        assert cache.counters["cells_executed"] == 5 * 16
+        assert helpers
+        assert helpers == {process.pid for process in psutil.Process().children(recursive=True)}
         cache.close()
 
 

@@ -66,7 +66,7 @@ def test_the_field_names_of_evalplus_and_humaneval_are_known(level_3: LocalSandb
     [
         (0, "passed"),
         ("0", "passed"),
-        (None, "passed"),
+        (None, "failed"),
         ([], "failed"),
         ("int()", "passed"),
         ("len('a')", "failed"),
@@ -75,11 +75,18 @@ def test_the_field_names_of_evalplus_and_humaneval_are_known(level_3: LocalSandb
 def test_what_is_expected_may_be_json_and_is_never_ignored(
     level_3: LocalSandbox, tmp_path: Path, expected: Any, outcome: str
 ) -> None:
-    """No ``expected`` at all (None here) asks for the digest only; what is no literal runs as an assertion."""
+    """JSON's null is None; what is no literal runs as an assertion."""
     solutions = write(tmp_path / "solutions.jsonl", {"task_id": "a", "code": "def f(x):\n    return x"})
     tests = write(tmp_path / "tests.jsonl", {"task_id": "a", "call": "f(0)", "expected": expected})
     counts = execute_files(level_3, read_workload(solutions, tests), tmp_path / "out.parquet")
     assert counts == {outcome: 1}
+
+
+def test_without_an_expectation_any_value_passes(level_3: LocalSandbox, tmp_path: Path) -> None:
+    solutions = write(tmp_path / "solutions.jsonl", {"task_id": "a", "code": "def f(x):\n    return x"})
+    tests = write(tmp_path / "tests.jsonl", {"task_id": "a", "call": "f(0)"})
+    counts = execute_files(level_3, read_workload(solutions, tests), tmp_path / "out.parquet")
+    assert counts == {"passed": 1}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +111,8 @@ def test_what_is_expected_may_be_json_and_is_never_ignored(
             "Line 2 of .*repeats the solution_id s",
         ),
         ([[1]], [], "Line 1 of .*is not a JSON object"),
+        ([], [{"task_id": "a", "stdin": "1"}], "'stdin' without a text 'expected'"),
+        ([], [{"task_id": "a", "code": "x", "test_id": "\ud800"}], "Line 1 of .*half a character"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, rows: list[Any], tests: list[Any], message: str) -> None:
@@ -146,6 +155,7 @@ def test_nothing_runs_where_the_output_cannot_be_written(level_3: LocalSandbox, 
         ("assert f(1) == 2 and f(2) == 3", ("", "")),
         ("x = 1\nassert f(x) == 2", ("", "")),
         ("assert (", ("", "")),
+        (f"assert f(1) == {'1 + ' * 3000}1", ("", "")),
     ],
 )
 def test_only_a_call_against_a_value_is_split(code: str, parts: tuple[str, str]) -> None:

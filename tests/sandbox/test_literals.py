@@ -1,5 +1,6 @@
 import math
 from collections import deque
+from datetime import date, datetime, time
 from fractions import Fraction
 
 import pytest
@@ -33,6 +34,9 @@ from codedpo.sandbox.literals import evaluate
         ("list(range(3))", [0, 1, 2]),
         ("complex(1, 2)", 1 + 2j),
         ("b'a'", b"a"),
+        ("datetime.date(2020, 1, 2)", date(2020, 1, 2)),
+        ("datetime.datetime(2020, 1, 2, 5)", datetime(2020, 1, 2, 5)),
+        ("time(5, 30)", time(5, 30)),
     ],
 )
 def test_plain_expectations_are_evaluated(expression: str, value: object) -> None:
@@ -52,6 +56,9 @@ def test_every_literal_is_read_back(value: object) -> None:
         "f(1)",
         "x",
         "[].append",
+        "datetime(2020, 1, 1, 5, 30).time()",
+        "x.int(3)",
+        "event.set()",
         "__import__('os')",
         "(lambda: 1)()",
         "[x for x in [1]]",

@@ -117,6 +117,37 @@ def test_what_compares_like_a_plain_type_is_written_as_one(value: object, become
     assert digest(back) == digest(becomes)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (range(0, 3, 2), range(0, 4, 2)),
+        (range(0), range(3, 3)),
+        (range(5, 6, 3), range(5, 6)),
+        (datetime(2020, 1, 2, fold=1), datetime(2020, 1, 2)),
+        (Decimal("12E+20000"), Decimal("1.20E+20001")),
+    ],
+)
+def test_equal_values_share_a_digest(one: object, other: object) -> None:
+    assert one == other
+    assert digest(one) == digest(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (range(3), range(1, 4)),
+        (range(0, 4, 2), range(0, 4)),
+        (range(0), range(1)),
+        (datetime(2020, 1, 2), date(2020, 1, 2)),
+        (Decimal(f"1{'0' * 40}1E+20000"), Decimal(f"1{'0' * 40}2E+20000")),
+        (Decimal("-1E+20000"), Decimal("1E+20000")),
+    ],
+)
+def test_different_values_have_different_digests(one: object, other: object) -> None:
+    assert one != other
+    assert digest(one) != digest(other)
+
+
 class Equal:
     def __eq__(self, other: object) -> bool:
         return True

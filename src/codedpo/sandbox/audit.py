@@ -1,10 +1,10 @@
-"""Do verdicts depend on how the work is arranged? Runs the same jobs usually and with a fresh child for every test."""
+"""Do verdicts depend on how the work is arranged? Compares a usual run with one of a fresh child for every test."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codedpo.core.records import Outcome
-from codedpo.sandbox.base import Cell, Job, Matrix, Sandbox
+from codedpo.sandbox.base import Cell, Matrix
 
 LIMIT_OUTCOMES = frozenset((Outcome.TIMEOUT, Outcome.NOT_RUN))
 """Verdicts of limits: a cell that has one of them on both sides, or was cut off by others' time-outs, is no finding."""
@@ -21,21 +21,13 @@ class Finding:
     fresh: Cell
 
 
-def order_dependent(jobs: Iterable[Job], usual: Sandbox, fresh: Sandbox) -> Iterator[Finding]:
-    """Yield the cells that differ between two sandboxes.
+def differences(usual: Matrix, fresh: Matrix) -> Iterator[Finding]:
+    """Yield the cells that differ between two matrices of one job.
 
     Args:
-        jobs: a sample of what was or will be run.
-        usual: the sandbox as it is used.
-        fresh: one that gives every test a child of its own, ``LocalSandbox(fork_per_test=True)``.
+        usual: of the sandbox as it is used.
+        fresh: of one that gives every test a child of its own, ``LocalSandbox(fork_per_test=True)``.
     """
-    kept = list(jobs)
-    for one, other in zip(usual.run(kept), fresh.run(kept), strict=True):
-        yield from differences(one, other)
-
-
-def differences(usual: Matrix, fresh: Matrix) -> Iterator[Finding]:
-    """Yield the cells that differ between two matrices of one job."""
     for solution, (row, fresh_row) in enumerate(zip(usual.cells, fresh.cells, strict=True)):
         for test, (cell, fresh_cell) in enumerate(zip(row, fresh_row, strict=True)):
             same = (cell.outcome, cell.error_type, cell.value_digest) == (

@@ -10,7 +10,6 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox.base import HELPER_DIED, Cell, Isolation, Job, Matrix, Sandbox, TimingJob, TimingResult
 
-VERSION = 1
+VERSION = 2
 """Raised when equal keys would stand for other cells."""
 MOST_CELLS = 5_000_000
 _TRIM_EVERY = 50_000
@@ -94,6 +93,9 @@ class CachedSandbox:
             matrices = self._sandbox.run(part for plan in plans for part, _, _ in plan.parts)
             for plan in plans:
                 yield self._finish(plan, [next(matrices) for _ in plan.parts], level)
+            # A stream that is left before its end takes the sandbox's processes along.
+            for _ in matrices:
+                raise AssertionError("the sandbox gave more results than there were jobs")
 
     def close(self) -> None:
         """Close the sandbox and the database."""
@@ -218,9 +220,3 @@ def _cut_off(row: list[Cell], most_timeouts: int) -> Iterator[Cell]:
             yield cell
         else:
             yield Cell(Outcome.NOT_RUN, peak_kib=cell.peak_kib, oracle=cell.oracle)
-
-
-def cells_in(path: Path) -> int:
-    """Return the number of cells in a cache file."""
-    with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("SELECT COUNT(*) FROM cells").fetchone()[0])

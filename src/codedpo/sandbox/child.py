@@ -4,6 +4,7 @@ Everything here happens inside the sandbox, beside untrusted code that may chang
 decides anything. The oracle decides, from bytes that it distrusts. Standard library only.
 """
 
+import atexit
 import struct
 import sys
 import time
@@ -259,9 +260,13 @@ def run_program(arena: Any, solution: int, test: int, source: str) -> None:
     record.begin(solution, test, clock())
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.__stdin__, sys.__stdout__ = sys.stdin, sys.stdout  # type: ignore[misc]
+    printed = sys.stdout
+    namespace = new_namespace("__main__")
+    namespace["__file__"] = "<solution>"
     start = clock()
     try:
-        exec(compile(source, "<solution>", "exec", dont_inherit=True), new_namespace("__main__"))
+        exec(compile(source, "<solution>", "exec", dont_inherit=True), namespace)
         kind, content = OUTPUT, b""
     except SystemExit as error:
         kind, content = (OUTPUT, b"") if error.code in (None, 0) else (ERROR, b"SystemExit")
@@ -273,8 +278,11 @@ def run_program(arena: Any, solution: int, test: int, source: str) -> None:
         threading: Any = sys.modules.get("threading")
         if threading:
             threading._shutdown()
-        sys.stdout.flush()
-    except OSError as error:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, printed):
+            if not stream.closed:
+                stream.flush()
+    except Exception as error:
         kind, content = ERROR, _error_name(error)
     spent = clock() - start
     record.add(solution, test, kind, spent, content)

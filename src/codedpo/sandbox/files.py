@@ -160,6 +160,12 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     ) from None
                 if not isinstance(row, dict):
                     raise DataError(f"Line {number} of {path} is not a JSON object; write one a line.")
+                try:
+                    json.dumps(row, ensure_ascii=False).encode()
+                except UnicodeEncodeError:
+                    raise DataError(
+                        f"Line {number} of {path} holds half a character (a lone surrogate); leave it out."
+                    ) from None
                 yield number, row
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
@@ -189,8 +195,12 @@ def _check(row: dict[str, Any], place: str) -> Check:
     stdin = None if row.get("stdin") is None else _text(row, ("stdin",), place)
     if stdin is None and not (code or call):
         raise DataError(f"{place} has neither code, test, call nor stdin; add one.")
-    wanted = row.get("expected")
-    expected = "" if wanted is None else wanted if isinstance(wanted, str) else repr(wanted)
+    if stdin is not None and not isinstance(row.get("expected"), str):
+        raise DataError(
+            f"{place} has 'stdin' without a text 'expected'; add the output that it should lead to."
+        )
+    wanted = row.get("expected", "")
+    expected = wanted if isinstance(wanted, str) else repr(wanted)
     tolerance = row.get("tolerance") or 0
     if not isinstance(tolerance, int | float):
         raise DataError(f"{place} has a 'tolerance' that is not a number; write one.")
@@ -204,10 +214,9 @@ def _check(row: dict[str, Any], place: str) -> Check:
 def split_assertion(code: str) -> tuple[str, str]:
     """Return call and expected value of ``assert CALL == VALUE``, or two empty texts for any other form."""
     try:
-        (statement,) = ast.parse(code).body
+        match ast.parse(code).body:
+            case [ast.Assert(test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[value]))]:
+                return ast.unparse(call), ast.unparse(value)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return "", ""
-    match statement:
-        case ast.Assert(test=ast.Compare(left=ast.Call() as call, ops=[ast.Eq()], comparators=[value])):
-            return ast.unparse(call), ast.unparse(value)
+        pass
     return "", ""

@@ -106,8 +106,13 @@ def _evaluate(node: ast.expr) -> Any:
             return _BINARY[type(operator)](_evaluate(left), _evaluate(right))
         case ast.Name() | ast.Attribute() if ast.unparse(node) in _NAMES:
             return _NAMES[ast.unparse(node)]
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments, keywords=[]) if (
-            name in _CALLS
-        ):
+        case ast.Call(
+            func=ast.Name(id=name)
+            | ast.Attribute(
+                value=ast.Name(id="collections" | "datetime" | "decimal" | "fractions"), attr=name
+            ),
+            args=arguments,
+            keywords=[],
+        ) if name in _CALLS:
             return _CALLS[name](*(_evaluate(argument) for argument in arguments))
     return _refuse(type(node).__name__)

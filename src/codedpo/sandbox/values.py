@@ -187,7 +187,10 @@ def _number(value: Any) -> bytes:
     if isinstance(value, Decimal) and not value.is_finite():
         return b"f" + repr(float(value) if not value.is_snan() else math.nan).encode()
     if isinstance(value, Decimal) and abs(value.adjusted()) > 10_000:
-        return b"d" + str(value.normalize()).encode()
+        sign, digits, exponent = value.as_tuple()
+        text = "".join(map(str, digits))
+        significant = text.rstrip("0")
+        return f"d{sign} {significant} {int(exponent) + len(text) - len(significant)}".encode()
     top, bottom = value.as_integer_ratio()
     return _number(top) if bottom == 1 else _number(top) + b"/" + _number(bottom)
 
@@ -217,7 +220,13 @@ def _canonical(value: Any, pieces: list[bytes], left: list[int]) -> None:
         pieces.append(b"}")
     elif isinstance(value, bytes | bytearray):
         pieces.append(b"b%d:" % len(value) + bytes(value))
-    elif isinstance(value, range | date | time | timedelta):
+    elif isinstance(value, range):
+        # Ranges are equal where they hold the same numbers; first and step tell which, as far as there are some.
+        told = (len(value), *value[:1], *([value.step] if len(value) > 1 else ()))
+        pieces.append(b"range" + b",".join(map(_number, told)) + b";")
+    elif isinstance(value, datetime | time):
+        pieces.append(repr(value.replace(fold=0)).encode() + b";")  # Which == does not look at.
+    elif isinstance(value, date | timedelta):
         pieces.append(repr(value).encode() + b";")
     else:
         raise OpaqueError(type(value).__name__)

@@ -4,6 +4,8 @@ It never executes untrusted code and never sees an expectation. It reads jobs fr
 results to descriptor 4 (``wire``). A child that misbehaves costs a child; the zygote goes on. Standard library only.
 """
 
+import _sitebuiltins
+import builtins
 import gc
 import os
 import signal
@@ -140,7 +142,12 @@ class Zygote:
 
 
 def prepare_image() -> None:
-    """Make the image that children are forked from: no path to import from, nothing to collect, signals blocked."""
+    """Make the image that children are forked from: no path to import from, nothing to collect, signals blocked.
+
+    Programs end with ``exit()`` and ``quit()``, which only an interpreter with site packages has.
+    """
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     sys.path.clear()
     sys.path_importer_cache.clear()
