@@ -108,6 +108,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="modes, separated by commas")
     arguments = parser.parse_args()
     modes = arguments.only.split(",") if arguments.only else list(MODES)
+    if unknown := [mode for mode in modes if mode not in MODES]:
+        parser.error(f"--only knows no {', '.join(unknown)}; choose from {', '.join(MODES)}")
     peers = peers_environment()
     environment = {**os.environ, "BENCH_BWRAP": bubblewrap(peers)}
     if not environment["BENCH_BWRAP"] and "bubblewrap" in modes:
