@@ -215,6 +215,26 @@ def test_a_model_behind_an_address_is_asked_once(evaluate, problems, data_folder
     assert samples[6]["error_type"] == "no_code"
 
 
+def test_a_prompt_that_an_endpoint_refuses_is_no_wrong_answer(evaluate, problems, data_folder):
+    benchmark = load_benchmark("humaneval", data_folder)
+    items = [Item("m", "humaneval", problem) for problem in problems[:4]]
+    requests = requests_of(items, {"humaneval": benchmark}, settings([], "humaneval", 4))
+    codes = [problems[0].canonical_solution, broken(problems[1]), problems[2].canonical_solution]
+    rows = [
+        {"model": "small", "key": request.key, "position": 0, "text": code, "finish_reason": "stop"}
+        for request, code in zip(requests, codes, strict=False)
+    ]
+    with ReplayServer(rows, model="small") as server:
+        done = evaluate(f"{server.url}#small", "--benchmarks", "humaneval", "--limit", 4, "--json")
+    found = last_line(done)["humaneval"]
+    assert (found["passed"], found["total"], found["figures"]["pass@1"]["count"]) == (2, 3, 3)
+    assert found["outcomes"] == {"passed": 2, "failed": 1}
+    assert found["not_run"] == {"no reply": 1}
+    assert found["first_refusal"].startswith("HumanEval/3: status 400: Error code: 400")
+    assert "1 not run (no reply), left out of the figures" in done.stderr
+    assert "the first reply that is missing, HumanEval/3: status 400" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("lines", "sentence"),
     [

@@ -1,6 +1,7 @@
 """The stage on real problems, with recorded replies in the place of weights."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -110,6 +111,35 @@ def test_both_models_are_asked_the_same_and_judged(context_in, tmp_path):
     assert figures["after", "pass@1"] == pytest.approx(5 / 6)
     assert figures["after", "pass@1 without extraction"] == pytest.approx(4 / 6)
     assert figures["difference", "pass@1"] == pytest.approx(1 / 6)
+
+
+def test_a_refused_reply_is_left_out_of_figures_and_of_the_samples_for_evalplus(
+    context_in, tmp_path, monkeypatch
+):
+    generate = Replayed.generate
+
+    def refusing(self, requests):
+        for reply in generate(self, requests):
+            refused = self.after and reply.request_id.startswith("humaneval/HumanEval/1 ")
+            yield replace(reply, text="the prompt is too long", finish_reason="refused") if refused else reply
+
+    monkeypatch.setattr(Replayed, "generate", refusing)
+    context = context_in(tmp_path)
+    stage.run(context)
+    outcome = {(row.model, row.problem_id): row for row in rows_of(context, Sample)}
+    refused = outcome["after", "HumanEval/1"]
+    assert (refused.outcome, refused.error_type, refused.solution) == ("not_run", "no reply", "")
+    assert (refused.plain_outcome, refused.text) == ("not_run", "the prompt is too long")
+    figures = {(row.model, row.name): row for row in rows_of(context, Metric)}
+    assert figures["before", "pass@1"].count == LIMIT
+    assert (figures["after", "pass@1"].value, figures["after", "pass@1"].count) == (pytest.approx(4 / 5), 5)
+    assert figures["difference", "pass@1"].count == 5
+    counters = [marker["counters"] for marker in context.folder.part_markers()]
+    assert sum(of_part.get("not_run", 0) for of_part in counters) == 1
+    lines = (context.folder.path / "samples" / "humaneval-after.jsonl").read_text().splitlines()
+    assert [json.loads(line)["task_id"] for line in lines] == [
+        f"HumanEval/{number}" for number in range(LIMIT) if number != 1
+    ]
 
 
 def test_every_benchmark_of_the_config_is_asked(context_in, tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Sample
@@ -108,6 +110,27 @@ def test_changed_problems_show_the_answers_that_differ():
         "before 0",
         "failed",
     )
+
+
+def test_answers_that_were_not_run_are_no_failures_and_are_counted():
+    missing = replace(
+        sample("after", "P/0", 0, "not_run"),
+        error_type="no reply",
+        finish_reason="refused",
+        completion_tokens=0,
+    )
+    rows = [sample("before", "P/0", 0, "passed"), sample("after", "P/1", 0, "passed"), missing]
+    assert results.changed_problems(rows) == []
+    assert results.not_run_counts(rows) == [
+        {"benchmark": "HumanEval", "model": "after", "reason": "no reply", "count": 1}
+    ]
+    after = results.outcome_counts(rows)[1]
+    assert (after["samples"], after["failed"], after["tokens"]) == (2, 0, 10)
+
+
+def test_the_verdict_says_how_many_problems_both_models_answered():
+    fewer = [replace(row, count=160 if row.model == "difference" else 164) for row in metrics(0.01, 0.09)]
+    assert results.verdict_of(fewer).endswith("better on the 160 problems that both models answered.")
 
 
 def test_outcomes_are_counted_by_model():

@@ -1,9 +1,13 @@
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from codedpo.core.errors import ConfigError
-from codedpo.core.stage import write_json
+from codedpo.core.records import Sample
+from codedpo.core.stage import StageFolder, write_json
+from codedpo.core.tables import read_rows, write_rows
 from codedpo.report import summary
 from codedpo.report.run_folder import read_run
 
@@ -23,6 +27,19 @@ def test_summary_is_printed(run_folder, capsys):
     assert "7 no docstring" in printed
     assert "no clear change" in printed
     assert "index.html" in printed
+
+
+def test_answers_that_were_not_run_are_said(run_folder, tmp_path, capsys):
+    shutil.copytree(run_folder, tmp_path / "run")
+    path = tmp_path / "run" / "8-evaluation"
+    (part,) = StageFolder(path).parts_of(Sample)
+    samples = read_rows([part], Sample)
+    write_rows(part, Sample, [replace(samples[0], outcome="not_run", error_type="no reply"), *samples[1:]])
+    summary.print_summary(tmp_path / "run")
+    assert (
+        "HumanEval, before: 1 answers not run (no reply), left out of the figures" in capsys.readouterr().out
+    )
+    assert summary.summary_of(run_folder)["not_run"] == []
 
 
 def test_one_stage_is_printed_with_its_counters(run_folder, capsys):

@@ -10,13 +10,16 @@ from codedpo.core.config import Config
 from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Sample
-from codedpo.evaluation.scoring import Verdict, answer_of, canonical_verdicts, judge_and_time, lacking
+from codedpo.evaluation.scoring import Answer, Verdict, answer_of, canonical_verdicts, judge_and_time, lacking
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.parse import Extraction
 from codedpo.sandbox.base import Sandbox
 
 Benchmarks = Mapping[str, Benchmark]
 """By the name that the config uses."""
+NO_REPLY = "no reply"
+"""Why a sample was not run whose reply is ``refused``: the endpoint failed, or the prompt did not fit. ``text`` says
+more."""
 SandboxFor = Callable[[Benchmark], Sandbox]
 """``Services.sandbox_for``: the sandbox for the answers of a benchmark."""
 
@@ -103,10 +106,13 @@ def judged_replies(
     items: Sequence[Item],
     replies: Mapping[str, Sequence[Reply]],
 ) -> Iterator[Sample]:
-    """Extract the programs of one model's replies, run them, and yield the samples of one benchmark after another."""
+    """Extract the programs of one model's replies, run them, and yield the samples of one benchmark after another.
+
+    A refused reply is no answer, so it is neither right nor wrong: ``NOT_RUN``, which the figures leave out.
+    """
     for name in dict.fromkeys(item.benchmark for item in items):
         own = [item for item in items if item.benchmark == name]
-        answers = [[answer_of(reply.text, item.problem) for reply in replies[item.key]] for item in own]
+        answers = [[_answer(reply, item.problem) for reply in replies[item.key]] for item in own]
         work = [
             (item.problem, [code for answer in found for code in (answer.solution, answer.plain) if code])
             for item, found in zip(own, answers, strict=True)
@@ -119,7 +125,9 @@ def judged_replies(
             lack = lacking(sandbox, item.problem)
             for reply, answer in zip(replies[item.key], found, strict=True):
                 missing = Verdict(Outcome.NOT_LOADED.value, answer.extraction.value)
-                if lack:
+                if reply.finish_reason == "refused":
+                    missing = Verdict(Outcome.NOT_RUN.value, NO_REPLY)
+                elif lack:
                     missing = Verdict(Outcome.NOT_RUN.value, lack)
                 verdict = known[answer.solution] if answer.extraction is Extraction.FOUND else missing
                 yield Sample(
@@ -139,6 +147,13 @@ def judged_replies(
                     plain_outcome=known.get(answer.plain, missing).outcome,
                     efficiency=verdict.efficiency,
                 )
+
+
+def _answer(reply: Reply, problem: Problem) -> Answer:
+    """Read a reply; a refused one holds an error message in the place of an answer."""
+    if reply.finish_reason == "refused":
+        return Answer("", Extraction.NO_CODE, "")
+    return answer_of(reply.text, problem)
 
 
 def judged_programs(

@@ -86,6 +86,9 @@ def _subject_json(score: Score, subject: str) -> dict[str, Any]:
     )
     if left_out:
         found["not_run"] = dict(left_out.most_common())
+    refusals = (row for row in score.samples if row.model == subject and row.finish_reason == "refused")
+    if first := next(refusals, None):
+        found["first_refusal"] = f"{first.problem_id}: {first.text}"
     refused = Counter(
         row.error_type.removeprefix(IMPORT_REFUSED)
         for row in rows
@@ -210,7 +213,9 @@ def _notes(score: Score) -> list[str]:
             parts = (f"{group} {count['passed']}/{count['total']}" for group, count in groups.items())
             notes.append(f"{place}: {', '.join(parts)}")
         for reason, count in found.get("not_run", {}).items():
-            notes.append(f"{place}: {count} not run ({reason})")
+            notes.append(f"{place}: {count} not run ({reason}), left out of the figures")
+        if first := found.get("first_refusal"):
+            notes.append(f"{place}: the first reply that is missing, {first}")
         if refused := found.get("imports_refused"):
             parts = (f"{name} {count}" for name, count in refused.items())
             notes.append(f"{place}: failed by an import that the sandbox refuses: {', '.join(parts)}")

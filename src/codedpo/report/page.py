@@ -97,6 +97,7 @@ def render(content: Content) -> str:
         speed_figures=speed_figures(content.speeds),
         speed_rows=results.speed_rows(content.metrics, content.speeds),
         outcomes=results.outcome_counts(content.samples),
+        not_run=results.not_run_counts(content.samples),
         changed=results.changed_problems(content.samples),
         variants=variants,
         variant_benchmarks=list(dict.fromkeys(name for row in variants for name in row["results"])),

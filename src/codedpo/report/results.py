@@ -30,9 +30,10 @@ def verdict_of(metrics: Sequence[Metric], benchmark: str = "") -> str:
     if not {"before", "after", "difference"} <= rows.keys():
         return ""
     before, after, change = rows["before"], rows["after"], rows["difference"]
+    part = "" if before.count == after.count == change.count else " that both models answered"
     exact = next((row for row in metrics if row.benchmark == chosen and row.name == P_VALUE), None)
     if change.low <= 0 <= change.high:
-        meaning = f"{change.count} problems show no clear change"
+        meaning = f"{change.count} problems{part} show no clear change"
     elif exact and exact.value >= LEVEL:
         meaning = (
             f"no clear change, as McNemar's exact test does not tell the {exact.count} changed problems "
@@ -40,6 +41,7 @@ def verdict_of(metrics: Sequence[Metric], benchmark: str = "") -> str:
         )
     else:
         meaning = f"training made the model {'better' if change.low > 0 else 'worse'}"
+        meaning += f" on the {change.count} problems{part}" if part else ""
     return (
         f"{title_of(chosen)} {MAIN_METRIC} {100 * before.value:.1f}% → {100 * after.value:.1f}% "
         f"({_points(change.value)} points, 95% interval {_points(change.low)} to {_points(change.high)}): {meaning}."
@@ -130,7 +132,8 @@ def changed_problems(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """
     answers: dict[tuple[str, str], dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
-        answers[sample.benchmark, sample.problem_id][sample.model].append(sample)
+        if sample.outcome != Outcome.NOT_RUN.value:
+            answers[sample.benchmark, sample.problem_id][sample.model].append(sample)
     changed = []
     for (benchmark, problem_id), by_model in answers.items():
         if not {"before", "after"} <= by_model.keys():
@@ -164,15 +167,29 @@ def outcome_counts(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.benchmark, sample.model].append(sample)
+    counts = []
+    for (benchmark, model), rows in groups.items():
+        answered = [row for row in rows if row.finish_reason != "refused"]
+        counts.append(
+            {
+                "benchmark": title_of(benchmark),
+                "model": model,
+                "samples": len(rows),
+                "passed": sum(row.outcome == Outcome.PASSED.value for row in rows),
+                "failed": sum(row.outcome == Outcome.FAILED.value for row in rows),
+                "cut": sum(row.finish_reason == "length" for row in rows),
+                "tokens": sum(row.completion_tokens for row in answered) / max(1, len(answered)),
+            }
+        )
+    return counts
+
+
+def not_run_counts(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Count the samples that the figures leave out, by benchmark, model and reason."""
+    counts = Counter(
+        (row.benchmark, row.model, row.error_type) for row in samples if row.outcome == Outcome.NOT_RUN.value
+    )
     return [
-        {
-            "benchmark": title_of(benchmark),
-            "model": model,
-            "samples": len(rows),
-            "passed": sum(row.outcome == Outcome.PASSED.value for row in rows),
-            "failed": sum(row.outcome == Outcome.FAILED.value for row in rows),
-            "cut": sum(row.finish_reason == "length" for row in rows),
-            "tokens": sum(row.completion_tokens for row in rows) / len(rows),
-        }
-        for (benchmark, model), rows in groups.items()
+        {"benchmark": title_of(benchmark), "model": model, "reason": reason, "count": count}
+        for (benchmark, model, reason), count in counts.items()
     ]

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from codedpo.core.errors import ConfigError
-from codedpo.report.results import MAIN_METRIC, verdict_of
+from codedpo.report.results import MAIN_METRIC, not_run_counts, verdict_of
 from codedpo.report.run_folder import StageState, read_run
-from codedpo.report.variants import metrics_of, variant_rows
+from codedpo.report.variants import metrics_of, samples_of, variant_rows
 
 
 def stage_of(run: Path, name: str) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def summary_of(run: Path) -> dict[str, Any]:
             | {"low": row.low, "high": row.high, "count": row.count}
             for row in metrics
         ],
+        "not_run": not_run_counts(samples_of(folder)),
         "verdict": verdict_of(metrics),
         "variants": variant_rows(folder),
         "report": str(page) if page.exists() else "",
@@ -92,6 +93,13 @@ def print_summary(run: Path) -> None:
     console.print(table)
     if summary["results"]:
         console.print(_results_table(summary["results"]))
+    for row in summary["not_run"]:
+        console.print(
+            f"{row['benchmark']}, {row['model']}: {row['count']:,} answers not run ({row['reason']}), "
+            "left out of the figures",
+            soft_wrap=True,
+            markup=False,
+        )
     if summary["verdict"]:
         console.print(Text(summary["verdict"], style="bold"))
     if summary["variants"]:

@@ -1,13 +1,14 @@
 """A run beside its variants: what differs in each, and what came of it."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from codedpo.core.records import TESTS_PASSED, Metric
+from codedpo.core.records import TESTS_PASSED, Metric, Sample
 from codedpo.core.tables import read_rows
 from codedpo.report.results import MAIN_METRIC, title_of
 from codedpo.report.run_folder import RunFolder, read_run
 
+Row = TypeVar("Row")
 AS_CONFIGURED = "as configured"
 
 
@@ -27,8 +28,17 @@ def variant_rows(run: RunFolder) -> list[dict[str, Any]]:
 
 def metrics_of(run: RunFolder) -> list[Metric]:
     """Return the figures of a run's evaluation; none where it is not finished."""
+    return _of_evaluation(run, Metric)
+
+
+def samples_of(run: RunFolder) -> list[Sample]:
+    """Return the answers of a run's evaluation; none where it is not finished."""
+    return _of_evaluation(run, Sample)
+
+
+def _of_evaluation(run: RunFolder, row_type: type[Row]) -> list[Row]:
     state = run.stage("evaluation")
-    return read_rows(state.folder.parts_of(Metric), Metric) if state is not None and state.summary else []
+    return read_rows(state.folder.parts_of(row_type), row_type) if state is not None and state.summary else []
 
 
 def _row(name: str, changes: list[str], run: RunFolder) -> dict[str, Any]:
