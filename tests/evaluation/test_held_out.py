@@ -1,6 +1,7 @@
 """Held-out tasks as the stage asks, runs and compares them, on real problems of HumanEval."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -100,8 +101,8 @@ def context_in(data_folder, tmp_path, replay):
 
     with LocalSandbox() as sandbox:
 
-        def make(*, asked=True):
-            section = EvaluationConfig(limit=2, held_out_tasks=asked)
+        def make(*, asked=True, benchmarks=("humaneval",)):
+            section = EvaluationConfig(limit=2, held_out_tasks=asked, benchmarks=benchmarks)
             config = Config(
                 name="e",
                 evaluation=section,
@@ -141,6 +142,27 @@ def test_the_share_of_tests_that_answers_pass_is_compared(context_in):
     assert {row.count for row in found.values()} == {2}
     assert found["difference"].low <= 0.375 <= found["difference"].high
     assert {row.benchmark for row in read_rows(context.folder.parts_of(Sample), Sample)} == {"humaneval"}
+
+
+def test_without_benchmarks_they_alone_are_asked(context_in):
+    context = context_in(benchmarks=())
+    stage.run(context)
+    assert {model: row.value for model, row in figures(context).items()} == {
+        "before": 0.375,
+        "after": 0.75,
+        "difference": 0.375,
+    }
+    assert {request.partition(" ")[0] for request in Replayed.asked} == {f"{HELD_OUT}/t1", f"{HELD_OUT}/t2"}
+    assert len(Replayed.asked) == 2 * 2
+    assert read_rows(context.folder.parts_of(Sample), Sample) == []
+
+
+def test_where_no_task_was_held_out_the_stage_says_so(context_in, tmp_path, capsys):
+    write_rows(tmp_path / "Pair.parquet", Pair, [pair("t0", "train")])
+    context = replace(context_in(benchmarks=()), voice=Voice(json_lines=True))
+    stage.run(context)
+    assert figures(context) == {}
+    assert "no task was held out, so none is asked; raise pairs.validation_share" in capsys.readouterr().err
 
 
 def test_they_are_asked_with_the_benchmarks_and_not_again_after_a_stop(context_in, monkeypatch):

@@ -9,6 +9,8 @@ from codedpo.context import StageContext
 from codedpo.core.config import Config, SandboxConfig
 from codedpo.core.progress import Voice
 from codedpo.core.records import (
+    HELD_OUT,
+    TESTS_PASSED,
     Metric,
     Reject,
     Sample,
@@ -145,6 +147,9 @@ def samples_and_metrics():
         Metric("after", "humaneval", "pass@1", 2 / 3, 0.2, 0.9, 3),
         Metric("difference", "humaneval", "pass@1", 0.0, -0.6, 0.6, 3),
         Metric("difference", "humaneval", "mcnemar_p", 1.0, 1.0, 1.0, 2),
+        Metric("before", HELD_OUT, TESTS_PASSED, 0.4, 0.3, 0.5, 32),
+        Metric("after", HELD_OUT, TESTS_PASSED, 0.45, 0.35, 0.55, 32),
+        Metric("difference", HELD_OUT, TESTS_PASSED, 0.05, 0.01, 0.09, 32),
     ]
     return rows, metrics
 

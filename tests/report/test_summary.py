@@ -25,6 +25,9 @@ def test_summary_is_printed(run_folder, capsys):
     summary.print_summary(run_folder)
     printed = " ".join(capsys.readouterr().out.split())
     assert "7 no docstring" in printed
+    assert "HumanEval pass@1 difference +0.0 -60.0 to +60.0 3" in printed
+    assert "held-out tasks tests passed after 45.0 35.0 to 55.0 32" in printed
+    assert "held-out tasks tests passed difference +5.0 +1.0 to +9.0 32" in printed
     assert "no clear change" in printed
     assert "index.html" in printed
 

@@ -72,7 +72,8 @@ def run(context: StageContext) -> None:
                 part.count(f"import_refused_{row.error_type.removeprefix(IMPORT_REFUSED)}")
         metrics: list[Metric] = []
         speeds: list[Speed] = []
-        if part.items and part.items[-1] is items[-1]:
+        # Without benchmarks there is one empty part, which is the last one too.
+        if not items or part.items[-1] is items[-1]:
             samples = [*read_rows(context.folder.parts_of(Sample), Sample), *rows]
             metrics = metrics_of(samples, context.config.seed)
             if section.efficiency:
@@ -126,10 +127,15 @@ def _stored_dtype(folder: Path) -> str:
 
 
 def _held_out_tasks(context: StageContext) -> tuple[held_out.HeldOutTask, ...]:
-    """Return the run's held-out tasks where the config asks for them."""
+    """Return the run's held-out tasks where the config asks for them; where there are none, say so."""
     if not context.config.evaluation.held_out_tasks:
         return ()
-    return held_out.tasks_of(context.read(Pair), context.read(Task), context.read(Test))
+    found = held_out.tasks_of(context.read(Pair), context.read(Task), context.read(Test))
+    if not found:
+        context.voice.say(
+            "evaluation.held_out_tasks: no task was held out, so none is asked; raise pairs.validation_share."
+        )
+    return found
 
 
 def _replies(

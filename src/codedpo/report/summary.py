@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from codedpo.core.errors import ConfigError
-from codedpo.report.results import MAIN_METRIC, not_run_counts, verdict_of
+from codedpo.core.records import TESTS_PASSED
+from codedpo.report.results import MAIN_METRIC, not_run_counts, title_of, verdict_of
 from codedpo.report.run_folder import StageState, read_run
 from codedpo.report.variants import metrics_of, samples_of, variant_rows
 
@@ -110,14 +111,16 @@ def print_summary(run: Path) -> None:
 
 def _results_table(results: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("benchmark", "model", "pass@1", "95% interval", "problems"):
-        table.add_column(name, justify="left" if name in ("benchmark", "model") else "right")
+    texts = ("benchmark", "figure", "model")
+    for name in (*texts, "%", "95% interval", "problems"):
+        table.add_column(name, justify="left" if name in texts else "right")
     for row in results:
-        if row["metric"] == MAIN_METRIC:
+        if row["metric"] in (MAIN_METRIC, TESTS_PASSED):
             sign = "+" if row["model"] == "difference" else ""
             share = f"{100 * row['value']:{sign}.1f}"
             bounds = f"{100 * row['low']:{sign}.1f} to {100 * row['high']:{sign}.1f}"
-            table.add_row(row["benchmark"], row["model"], share, bounds, f"{row['count']:,}")
+            names = title_of(row["benchmark"]), row["metric"], row["model"]
+            table.add_row(*names, share, bounds, f"{row['count']:,}")
     return table
 
 
