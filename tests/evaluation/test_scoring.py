@@ -140,3 +140,14 @@ def test_figures_of_several_samples_are_seeded_and_need_no_order():
 
 def test_one_model_alone_has_no_difference():
     assert {row.model for row in scoring.metrics_of(samples("before", [[1], [0]]), 0)} == {"before"}
+
+
+def test_a_file_of_programs_has_no_figure_without_extraction():
+    rows = scoring.metrics_of(
+        samples("model", [[1], [0]], plain="passed") + samples("file", [[1], [1]], plain=""),
+        0,
+        before="file",
+        after="model",
+    )
+    figures = {row.model: row.value for row in rows if row.name == "pass@1 without extraction"}
+    assert figures == {"model": 1.0}

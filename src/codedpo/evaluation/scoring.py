@@ -162,7 +162,7 @@ def metrics_of(
 
     Names: ``pass@k`` for k = 1 and, with several samples a problem, the least number of samples that a problem
     has; ``eff@k`` for the same k where the benchmark scores efficiency; ``pass@1 without extraction``, which judges
-    the first block as it stands; ``mcnemar_p`` with one sample.
+    the first block as it stands, of samples that were replies; ``mcnemar_p`` with one sample.
     Samples that could not be run here (``NOT_RUN``) are left out: they are no failures.
 
     Args:
@@ -178,8 +178,8 @@ def metrics_of(
         counts = Counter((sample.model, sample.problem_id) for sample in own)
         for k in sorted({1, min(counts.values())}):
             rows += _figure(own, f"pass@{k}", k, seed, (before, after), plain=False)
-        if any(sample.plain_outcome for sample in own):
-            rows += _figure(own, "pass@1 without extraction", 1, seed, (before, after), plain=True)
+        if extracted := [sample for sample in own if sample.plain_outcome]:
+            rows += _figure(extracted, "pass@1 without extraction", 1, seed, (before, after), plain=True)
         if any(sample.efficiency >= 0 for sample in own):
             for k in sorted({1, min(counts.values())}):
                 rows += _efficiency_figure(own, k, seed, (before, after))
