@@ -79,6 +79,7 @@ def test_name_defaults_to_the_file_and_overrides_apply(tmp_path: Path) -> None:
         ("rankings: {strategy: {kind: codet, path: 'a:b'}}", [], "the kind codet has no use for path"),
         ("{}", ["seed"], "is not of the form section.key=value"),
         ("{}", ["seed=[1"], "the value of the override seed"),
+        ("{}", ["evaluation.samples=3"], "3 samples at temperature 0 are 3 copies of one answer"),
         ("seed: 1", ["seed.x=1"], "which is not a section"),
         ("candidates: {solutions: 0, tests: 0}", [], r"candidates.solutions is 0.*and 1 more"),
     ],

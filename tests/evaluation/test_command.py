@@ -261,6 +261,7 @@ def test_a_file_that_is_no_sample_file_is_named(evaluate, tmp_path, lines, sente
             ["canonical", "--efficiency"],
             "efficiency compares two subjects; name the other one after --against",
         ),
+        (["canonical", "--samples", "3"], "set evaluation.temperature above 0 or evaluation.samples to 1"),
         (["canonical", "evaluation.foo=1"], "there is no option evaluation.foo"),
         (["no_such_model", "--limit", "1"], "the model 'no_such_model' is unknown"),
     ],

@@ -338,6 +338,15 @@ class EvaluationConfig(Section):
     """Whether both models also answer the run's held-out tasks: the share of their tests that pass chooses between
     trainings without a benchmark."""
 
+    @model_validator(mode="after")
+    def _samples_differ(self) -> "EvaluationConfig":
+        if self.samples > 1 and not self.temperature:
+            raise ValueError(
+                f"{self.samples} samples at temperature 0 are {self.samples} copies of one answer; set "
+                "evaluation.temperature above 0 or evaluation.samples to 1"
+            )
+        return self
+
 
 class ReportConfig(Section):
     """Stage 9."""
