@@ -229,7 +229,8 @@ def eval_command(
     subject: Annotated[
         str,
         typer.Argument(
-            help="`canonical`, a file of samples (.jsonl, .jsonl.gz), a model (name, folder, GGUF), or an address.",
+            help="`canonical`, a file of samples (.jsonl, .json, also with .gz), a model (name, folder, GGUF), or an "
+            "address.",
             metavar="MODEL_OR_SAMPLES",
         ),
     ],

@@ -272,6 +272,14 @@ def test_bad_arguments_get_one_sentence(evaluate, arguments, sentence):
     assert sentence in line
 
 
+def test_json_names_every_problem_that_was_not_solved(evaluate, data_folder, tmp_path):
+    problems = load_benchmark("humaneval", data_folder).problems()[:25]
+    rows = [{"task_id": problem.problem_id, "solution": "x = 1"} for problem in problems]
+    done = evaluate(write_samples(tmp_path / "bad.jsonl", rows), "--benchmarks", "humaneval", "--json")
+    assert last_line(done)["humaneval"]["not_passed"] == [problem.problem_id for problem in problems]
+    assert "did not pass" not in done.stderr
+
+
 def test_submissions_of_livecodebench_are_set_against_the_verdicts_that_they_came_with(evaluate, data_folder):
     file = data_folder / "livecodebench" / "submission_o1-mini.json.gz"
     done = evaluate(file, "--benchmarks", "livecodebench", "--limit", 30, "--json")

@@ -14,7 +14,7 @@ from codedpo.evaluation.scoring import DIFFERENCE
 from codedpo.sandbox.base import IMPORT_REFUSED
 
 NAMED = 20
-"""At most so many samples that did not pass are named where one program a problem was judged."""
+"""Where at most so many problems were not solved, with one program a problem, the table names them; JSON names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _subject_json(score: Score, subject: str) -> dict[str, Any]:
         found["graded"] = _agreement(rows, given)
     if len(rows) == found["problems"]:
         bad = [row.problem_id for row in rows if row.outcome != Outcome.PASSED.value]
-        found["not_passed"] = bad[:NAMED]
+        found["not_passed"] = bad
     return found
 
 
@@ -226,7 +226,7 @@ def _notes(score: Score) -> list[str]:
                 f"{graded['passed_there_only']} {', '.join(graded['exceptions'])}".rstrip()
             )
         bad = found.get("not_passed", [])
-        if bad and len(bad) < NAMED:
+        if 0 < len(bad) <= NAMED:
             notes.append(f"{place}: did not pass: {', '.join(bad)}")
     notes += [
         f"{score.benchmark}: difference of {row.name} {_percent(score, DIFFERENCE, row.name)}"
