@@ -40,6 +40,31 @@ def test_logarithmic_axis_puts_decades_at_equal_distances():
     assert axis.ticks()[0] == pytest.approx(1e-6)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (1.02, 1.5, ["1.1", "1.2", "1.3", "1.4", "1.5"]),
+        (0.6, 3.0, ["1", "2"]),
+        (0.5, 40.0, ["0.5", "1", "2", "5", "10", "20"]),
+        (1e-6, 1.0, ["1e−6", "0.0001", "0.01", "1"]),
+        (1.0, 1.0003, ["1", "1.0001", "1.0002", "1.0003"]),
+    ],
+)
+def test_a_logarithmic_chart_is_labelled_however_narrow_it_is(low, high, texts):
+    svg = figures.line_chart([Series("a", [(0, low), (1, high)])], "a chart", logarithmic=True)
+    ticks = [node for node in ElementTree.fromstring(svg).iter() if node.attrib.get("class") == "tick"]
+    assert [node.text for node in ticks if node.attrib["text-anchor"] == "end"] == texts
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1.001, 1e9))
+def test_a_logarithmic_axis_has_some_ticks_inside(low, factor):
+    axis = Axis(low, low * factor, 0.0, 1.0, logarithmic=True)
+    ticks = axis.ticks()
+    assert 2 <= len(ticks) <= 8
+    assert all(-1e-6 <= axis.at(tick) <= 1 + 1e-6 for tick in ticks)
+    assert len({*figures.tick_texts(ticks)}) == len(ticks)
+
+
 def test_histogram_bars_are_as_high_as_their_counts():
     svg = figures.histogram([0, 0.5, 1], [10, 5], "counts", x_label="score")
     bars = [node for node in ElementTree.fromstring(svg).iter() if node.attrib.get("class") == "bar main"]

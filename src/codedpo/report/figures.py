@@ -7,6 +7,7 @@ never becomes too small. Series are told apart by class, dash and marker, not by
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import pairwise
 
@@ -58,12 +59,17 @@ class Axis:
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Return round values inside the axis."""
+        """Return round values inside the axis, at least two."""
         if not self.logarithmic:
             return nice_ticks(self.low, self.high)
-        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-        step = max(1, math.ceil((last - first) / 5))
-        return [10.0**power for power in range(first, last + 1, step)]
+        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
+        # Two decades or more hold enough powers of ten; less is divided further, and a narrow range evenly.
+        wide = self.high >= 100 * self.low
+        step = max(1, math.ceil((last - first) / 5)) if wide else 1
+        factors = (1,) if wide else (1, 2, 5)
+        found = [factor * 10.0**power for power in range(first, last + 1, step) for factor in factors]
+        inside = [tick for tick in found if self.low * (1 - 1e-9) <= tick <= self.high * (1 + 1e-9)]
+        return inside if len(inside) > 1 else nice_ticks(self.low, self.high)
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -77,15 +83,22 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [round(index * step, 12) for index in range(first, last + 1)]
 
 
-def number(value: float) -> str:
-    """Write a number as short as its reader needs: 1,234, 0.0031, 1e-07."""
+def tick_texts(ticks: Sequence[float]) -> list[str]:
+    """Write ticks with so many digits that no two of them read alike."""
+    texts = (list(map(partial(number, digits=digits), ticks)) for digits in range(3, 16))
+    return next((found for found in texts if len({*found}) == len(ticks)), list(map(number, ticks)))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Write a number as short as its reader needs: 1,234, 0.0031, 1e-07; ``digits``: those that count below 1,000."""
     size = abs(value)
     if value == round(value) and size < 1e6:
         return f"{value:,.0f}".replace("-", "−")
     if size >= 1e6 or size < 1e-4:
-        mantissa, _, power = f"{value:.1e}".partition("e")
-        return f"{mantissa.removesuffix('.0')}e{int(power)}".replace("-", "−")
-    return f"{value:,.3g}".replace("-", "−") if size < 1000 else f"{value:,.0f}".replace("-", "−")
+        mantissa, _, power = f"{value:.{digits - 2}e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(power)}".replace("-", "−")
+    text = f"{value:,.{digits}g}" if size < 1000 else f"{value:,.{digits - 3}f}"
+    return text.replace("-", "−")
 
 
 def _bounds(values: Iterable[float], *, include: Sequence[float] = ()) -> tuple[float, float]:
@@ -111,14 +124,14 @@ def _text(kind: str, x: float, y: float, content: str, anchor: str = "start") ->
 def _frame(x_axis: Axis, y_axis: Axis, x_label: str, y_label: str) -> list[str]:
     """Draw grid lines, ticks and axis names."""
     body = []
-    for tick in y_axis.ticks():
+    y_ticks, x_ticks = y_axis.ticks(), x_axis.ticks()
+    for tick, text in zip(y_ticks, tick_texts(y_ticks), strict=True):
         y = y_axis.at(tick)
         body.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        body.append(
-            f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{number(tick)}</text>'
-        )
+        body.append(_text("tick", LEFT - 6, y + 3.5, text, "end"))
     bottom = HEIGHT - BOTTOM + 14
-    body.extend(_text("tick", x_axis.at(tick), bottom, number(tick), "middle") for tick in x_axis.ticks())
+    named = zip(x_ticks, tick_texts(x_ticks), strict=True)
+    body.extend(_text("tick", x_axis.at(tick), bottom, text, "middle") for tick, text in named)
     body.append(
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
     )
@@ -209,12 +222,11 @@ def interval_plot(rows: Sequence[Interval], label: str, *, x_label: str, zero_li
     axis = Axis(low - room, high + room, left, WIDTH - RIGHT - 44)
     bottom = top + step * len(rows)
     body = []
-    for tick in axis.ticks():
+    ticks = axis.ticks()
+    for tick, text in zip(ticks, tick_texts(ticks), strict=True):
         x = axis.at(tick)
         body.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}"/>')
-        body.append(
-            f'<text class="tick" x="{x:.1f}" y="{bottom + 13}" text-anchor="middle">{number(tick)}</text>'
-        )
+        body.append(_text("tick", x, bottom + 13, text, "middle"))
     if zero_line:
         body.append(
             f'<line class="zero" x1="{axis.at(0):.1f}" x2="{axis.at(0):.1f}" y1="{top}" y2="{bottom}"/>'
