@@ -86,6 +86,18 @@ def test_interval_plot_places_value_between_its_bounds():
     assert "+2.0" in svg
 
 
+@pytest.mark.parametrize("label", ["pass@10 HumanEval+ before", "package.of.mine:Benchmark " * 3 + "after"])
+def test_long_labels_of_rows_stay_inside(label):
+    svg = figures.interval_plot([Interval(label, 2.0, 1.0, 5.0)], "a plot", x_label="%")
+    (row,) = [node for node in ElementTree.fromstring(svg).iter() if node.attrib.get("class") == "row"]
+    assert label.endswith(row.text.removeprefix("…"))
+    assert float(row.attrib["x"]) >= 6.8 * len(row.text)
+    (whisker,) = [
+        node for node in ElementTree.fromstring(svg).iter() if node.attrib.get("class") == "whisker main"
+    ]
+    assert float(whisker.attrib["x2"]) - float(whisker.attrib["x1"]) > 60
+
+
 def test_labels_are_escaped():
     svg = figures.line_chart([Series("a", [(0, 1), (1, 2)])], 'x" onload="<b>')
     ElementTree.fromstring(svg)

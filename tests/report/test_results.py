@@ -59,15 +59,18 @@ def test_held_out_tasks_have_a_row_and_an_interval_of_their_own():
     ]
     row = results.result_rows([*metrics(0.01, 0.09), *own])[-1]
     assert (row["benchmark"], row["figure"], row["count"]) == ("held-out tasks", "tests passed", 32)
-    shown = results.intervals_of([*metrics(0.01, 0.09), *own], difference=True)
-    assert [one.label for one in shown] == ["HumanEval+", "tests passed held-out tasks"]
+    groups = results.interval_groups([*metrics(0.01, 0.09), *own], difference=True)
+    assert {quantity: [one.label for one in rows] for quantity, rows in groups.items()} == {
+        "problems solved": ["HumanEval+"],
+        "tests passed on held-out tasks": ["held-out tasks"],
+    }
     assert results.verdict_of([*metrics(0.01, 0.09), *own]).startswith("HumanEval+ pass@1")
 
 
 def test_interval_plots_show_the_main_figure_in_percent():
-    shown = results.intervals_of(metrics(0.01, 0.09), difference=False)
+    (shown,) = results.interval_groups(metrics(0.01, 0.09), difference=False).values()
     assert [(row.label, row.value) for row in shown] == [("before", 50.0), ("after", pytest.approx(55.0))]
-    (change,) = results.intervals_of(metrics(0.01, 0.09), difference=True)
+    ((change,),) = results.interval_groups(metrics(0.01, 0.09), difference=True).values()
     assert change.label == "HumanEval+"
     assert (change.low, change.high) == pytest.approx((1.0, 9.0))
 

@@ -64,6 +64,14 @@ def test_speed_of_right_answers_has_a_place_of_its_own(page):
     assert body.count("<td>speed-up</td>") == 0  # not among the shares of solved problems
 
 
+def test_every_interval_plot_says_what_it_measures(page):
+    body = page.split('<script type="application/json"')[0]
+    for name in ("problems solved", "tests passed on held-out tasks"):
+        for title, unit in (("Before and after", "%"), ("Paired difference", "percentage points")):
+            assert f"<figcaption>{title}: {name}</figcaption>" in body
+            assert f">{name}, {unit}</text>" in body
+
+
 def test_matrix_is_sorted_by_score_and_tells_outcomes(page):
     data = data_of(page)
     kinds = {letter(index): kind for index, kind in enumerate(data["kinds"])}
@@ -92,6 +100,31 @@ def test_pairs_point_at_solutions_of_their_task(page):
     fast = next(pair for pair in data["pairs"] if pair["kind"] == "efficiency")
     solutions = data["tasks"][fast["task"]]["solutions"]
     assert min(solutions[fast["chosen"]]["ns"]) < min(solutions[fast["rejected"]]["ns"])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence", "absent"),
+    [
+        ({}, "the best-scored solution of a task against the worst. Efficiency pairs set", "Up to"),
+        ({"kinds": ["correctness"]}, "against the worst.</p>", "Efficiency pairs set"),
+        (
+            {"rejected": "hardest"},
+            "against the commonest mistake: one of the largest group of lower",
+            "worst.",
+        ),
+        ({"pairs_per_task": 3}, "against the worst. Up to 3 of a task, each of other programs", "hardest."),
+    ],
+)
+def test_the_page_says_which_pairs_the_config_makes(run_folder, tmp_path, pairs, sentence, absent):
+    shutil.copytree(run_folder, tmp_path / "small", ignore=lambda *_: ["9-report"])
+    stored = tmp_path / "small" / "config.resolved.json"
+    content = json.loads(stored.read_text())
+    stored.write_text(json.dumps(content | {"pairs": content["pairs"] | pairs}))
+    config = Config(name="small", runs_folder=str(tmp_path))
+    run(context_of(config.run_folder, config, "report", SimpleNamespace(run_folder=config.run_folder)))
+    lead = (config.run_folder / "9-report" / "index.html").read_text().split("Preference pairs</h2>")[1][:600]
+    assert sentence in lead
+    assert absent not in lead
 
 
 def test_only_so_many_tasks_are_browsable(run_folder, tmp_path):

@@ -12,8 +12,10 @@ from html import escape
 from itertools import pairwise
 
 WIDTH = 360
-LETTER = 6.4
-"""About the width of a letter of a row's label."""
+LETTER = 7.0
+"""Width that a letter of a row's label may take, on average."""
+LETTERS = 26
+"""Longest label of a row, so that the drawing keeps room."""
 HEIGHT = 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 14, 34
 
@@ -212,8 +214,12 @@ def histogram(
 
 
 def interval_plot(rows: Sequence[Interval], label: str, *, x_label: str, zero_line: bool = False) -> str:
-    """Draw one value with its interval a row; ``zero_line`` marks 0 (for differences)."""
-    longest = max((len(row.label) for row in rows), default=0)
+    """Draw one value with its interval a row; ``zero_line`` marks 0 (for differences).
+
+    Labels of more than ``LETTERS`` letters show their end; the whole is in the row's title.
+    """
+    labels = [row.label if len(row.label) <= LETTERS else f"…{row.label[1 - LETTERS :]}" for row in rows]
+    longest = max(map(len, labels), default=0)
     left, step, top = max(92, round(16 + LETTER * longest)), 30, 6
     height = top + step * len(rows) + 34
     edges = [bound for row in rows for bound in (row.low, row.high)]
@@ -231,13 +237,13 @@ def interval_plot(rows: Sequence[Interval], label: str, *, x_label: str, zero_li
         body.append(
             f'<line class="zero" x1="{axis.at(0):.1f}" x2="{axis.at(0):.1f}" y1="{top}" y2="{bottom}"/>'
         )
-    for index, row in enumerate(rows):
+    for index, (row, shown) in enumerate(zip(rows, labels, strict=True)):
         y = top + step * (index + 0.5)
         title = f"<title>{escape(row.label)}: {row.value:.1f} ({row.low:.1f} to {row.high:.1f})</title>"
         sign = "+" if zero_line and row.value > 0 else ""
         text = f"{sign}{row.value:.1f}".replace("-", "−")
         body.append(
-            f"<g>{title}{_text('row', left - 10, y + 4, row.label, 'end')}"
+            f"<g>{title}{_text('row', left - 10, y + 4, shown, 'end')}"
             f'<line class="whisker {row.tone}" x1="{axis.at(row.low):.1f}" x2="{axis.at(row.high):.1f}" '
             f'y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<circle class="point {row.tone}" cx="{axis.at(row.value):.1f}" cy="{y:.1f}" r="4.5"/>'

@@ -101,6 +101,7 @@ def render(content: Content) -> str:
         changed=results.changed_problems(content.samples),
         variants=variants,
         variant_benchmarks=list(dict.fromkeys(name for row in variants for name in row["results"])),
+        pairs_sentence=pairs_sentence(content.run.config["pairs"]),
         browse=content.browse,
         data=embedded(content.browse),
         style=Markup(_template("style.css")),
@@ -152,13 +153,23 @@ def flat_settings(config: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     return groups
 
 
-def _setting(value: Any) -> str:
-    """Write one value of the config for people: nothing is a dash, plain lists lose their brackets."""
-    if value in ("", [], {}, None):
-        return "–"
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def pairs_sentence(pairs: dict[str, Any]) -> str:
+    """Say which solutions the section ``pairs`` of the config sets against each other."""
+    most = pairs["pairs_per_task"]
+    others = {
+        "worst": "the worst",
+        "hardest": "the commonest mistake: one of the largest group of lower-scored solutions that behave alike",
+    }
+    several = f" Up to {most} of a task, each of other programs, in that order." if most > 1 else ""
+    sentences = {
+        "correctness": (
+            f"Correctness pairs set the best-scored solution of a task against {others[pairs['rejected']]}.{several}"
+        ),
+        "efficiency": (
+            "Efficiency pairs set the fastest of the solutions that pass all credible tests against the slowest."
+        ),
+    }
+    return " ".join(sentence for kind, sentence in sentences.items() if kind in pairs["kinds"])
 
 
 def _key_figures(content: Content, funnel: list[tables.FunnelRow]) -> list[tuple[str, str]]:
@@ -267,14 +278,15 @@ def _training(steps: Sequence[TrainingStep]) -> dict[str, list[Figure]]:
 def result_figures(metrics: Sequence[Metric]) -> list[Figure]:
     """Draw results before and after, and their paired difference, with 95% intervals."""
     drawn = []
-    for title, difference, x_label in (
-        ("Before and after", False, "problems solved, %"),
-        ("Paired difference", True, "percentage points"),
-    ):
-        rows = results.intervals_of(metrics, difference=difference)
-        if rows:
-            svg = figures.interval_plot(rows, title, x_label=x_label, zero_line=difference)
-            drawn.append(Figure(title, Markup(svg), [], [], [], "lines: 95% intervals over problems"))
+    kinds = (("Before and after", "%", False), ("Paired difference", "percentage points", True))
+    groups = {name: results.interval_groups(metrics, difference=difference) for name, _, difference in kinds}
+    for quantity in dict.fromkeys(key for group in groups.values() for key in group):
+        for name, unit, difference in kinds:
+            rows = groups[name].get(quantity, [])
+            if rows:
+                title, x_label = f"{name}: {quantity}", f"{quantity}, {unit}"
+                svg = figures.interval_plot(rows, title, x_label=x_label, zero_line=difference)
+                drawn.append(Figure(title, Markup(svg), [], [], [], "lines: 95% intervals over problems"))
     return drawn
 
 

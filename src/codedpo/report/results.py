@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from codedpo.core.records import HELD_OUT, Metric, Outcome, Sample, Speed, SpeedFigure
+from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Outcome, Sample, Speed, SpeedFigure
 from codedpo.report.figures import Interval
 
 MAIN_METRIC = "pass@1"
@@ -61,25 +61,42 @@ def title_of(benchmark: str) -> str:
     return known.get(name, name) + ("+" if name != benchmark else "")
 
 
-def intervals_of(metrics: Sequence[Metric], *, difference: bool) -> list[Interval]:
-    """Return the rows of the interval plots, in percent (points for differences)."""
-    names = {row.name for row in metrics if row.name not in (MAIN_METRIC, *APART)}
-    several = len({row.benchmark for row in metrics}) > 1
-    rows = []
-    for row in metrics:
-        if row.name in APART or (row.model == "difference") != difference:
-            continue
-        if row.name != MAIN_METRIC and row.name in names and "extraction" in row.name:
-            continue
-        label = title_of(row.benchmark) if difference else row.model
-        if several and not difference:
-            label = f"{title_of(row.benchmark)} {row.model}"
-        if row.name != MAIN_METRIC:
-            label = f"{row.name} {label}"
-        rows.append(
+QUANTITIES = {
+    "pass@": "problems solved",
+    "eff@": "efficiency score",
+    TESTS_PASSED: "tests passed on held-out tasks",
+}
+"""What the figures whose names begin so measure."""
+
+
+def quantity_of(name: str) -> str:
+    """Return what a figure measures."""
+    return next(quantity for start, quantity in QUANTITIES.items() if name.startswith(start))
+
+
+def interval_groups(metrics: Sequence[Metric], *, difference: bool) -> dict[str, list[Interval]]:
+    """Return the rows of the interval plots by what they measure: in percent, in points for differences."""
+    groups: dict[str, list[Interval]] = defaultdict(list)
+    shown = [
+        row
+        for row in metrics
+        if row.name not in APART
+        and "extraction" not in row.name
+        and (row.model == "difference") == difference
+    ]
+    for row in shown:
+        quantity = quantity_of(row.name)
+        beside = [other for other in shown if quantity_of(other.name) == quantity]
+        parts = [
+            row.name if len({other.name for other in beside}) > 1 else "",
+            title_of(row.benchmark) if difference or len({other.benchmark for other in beside}) > 1 else "",
+            "" if difference else row.model,
+        ]
+        label = " ".join(part for part in parts if part)
+        groups[quantity].append(
             Interval(label, 100 * row.value, 100 * row.low, 100 * row.high, TONES.get(row.model, "main"))
         )
-    return rows
+    return dict(groups)
 
 
 def result_rows(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
