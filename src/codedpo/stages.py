@@ -63,7 +63,7 @@ STAGES = (
     Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation",
-        3,
+        4,
         ("evaluation", "sandbox"),
         (Task, Test, Pair, TrainingStep),
         (Sample, Speed, Metric),
@@ -71,7 +71,7 @@ STAGES = (
     ),
     Stage(
         "report",
-        2,
+        3,
         ("report", "description", "variants"),
         (
             Seed,
