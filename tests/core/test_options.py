@@ -149,6 +149,7 @@ SEEN_BY = {
     "evaluation.held_out_tasks": "evaluation/test_held_out.py::test_without_the_option_no_task_is_asked",
     "report.tasks": "report/test_stage.py::test_only_so_many_tasks_are_browsable",
     "resources.workers": "executions/test_limits.py::test_so_many_workers_are_started",
+    "resources.timing_workers": "sandbox/test_timing.py::test_several_workers_measure_at_once",
     "resources.ray_address": "sandbox/test_ray.py::test_a_running_cluster_is_used_and_left_as_it_was",
     "resources.execution_cache": (
         "executions/test_stage.py::test_a_second_run_executes_nothing_and_no_identity_changes"

@@ -1,7 +1,9 @@
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codedpo.core.config import ResourcesConfig, SandboxConfig
 from codedpo.core.errors import BackendError
 from codedpo.sandbox.base import Limits, TimingJob
 from codedpo.sandbox.local import LocalSandbox
@@ -104,6 +106,19 @@ def test_many_solutions_are_timed_at_once(level_3: LocalSandbox) -> None:
     programs = tuple(f"def f(n):\n    return n + {number}" for number in range(70))
     (result,) = level_3.time([TimingJob("t", programs, ("f(1)",), repeats=2, sample_ms=0.1)])
     assert {len(of_one) for of_one in result.samples_ns} == {2}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_several_workers_measure_at_once(count: int) -> None:
+    jobs = [TimingJob(f"t{number}", (SLOW, FAST), (f"f({number})",), repeats=5) for number in range(40, 52)]
+    resources = ResourcesConfig(workers=2, timing_workers=count)
+    others = set(psutil.Process().children())
+    with LocalSandbox.from_config(SandboxConfig(), resources) as sandbox:
+        results = list(sandbox.time(jobs))
+        oracles = set(psutil.Process().children()) - others
+        assert [result.job_id for result in results] == [job.job_id for job in jobs]
+        assert all(len(of_one) == 5 for result in results for of_one in result.samples_ns)
+        assert len(oracles) == count
 
 
 def test_printing_does_not_disturb_the_samples(sandbox: LocalSandbox) -> None:

@@ -360,6 +360,9 @@ class ResourcesConfig(Section):
 
     workers: int = Field(default=0, ge=0)
     """Sandbox workers; 0: one a core."""
+    timing_workers: Positive = 1
+    """Workers that measure CPU time at once, each the solutions of another task. Use several only where as many
+    processors have nothing else to do: on many cores, or on the nodes of a Ray cluster."""
     ray_address: str = ""
     """The Ray cluster of ``sandbox.kind: ray`` (``auto``, ``host:6379``); empty: one is started on this machine."""
     execution_cache: str = ""

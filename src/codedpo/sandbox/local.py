@@ -5,12 +5,12 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
@@ -19,6 +19,9 @@ from codedpo.sandbox.base import HELPER_DIED, Cell, Isolation, Job, Matrix, Timi
 from codedpo.sandbox.batches import BATCHES_AHEAD, in_batches
 from codedpo.sandbox.judge import CellRow
 from codedpo.sandbox.worker import Worker, start
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -59,6 +62,7 @@ class LocalSandbox:
         layers: what is tried; fewer than all only to test or measure a weaker level.
         temporary_folder_kib: size of a folder ``/tmp`` that each program finds empty and may write, where level 3
             holds; 0: none.
+        timing_workers: number of timing jobs that run at once, at most ``workers``.
 
     Raises:
         BackendError: from the first use, where the machine cannot reach ``minimum_level``.
@@ -76,8 +80,10 @@ class LocalSandbox:
         launcher: launchers.Launcher | None = None,
         layers: Iterable[str] = ALL_LAYERS,
         temporary_folder_kib: int = 0,
+        timing_workers: int = 1,
     ) -> None:
         self._count = workers or usable_processors()
+        self._timing_count = min(timing_workers, self._count)
         self._minimum_level = 0 if allow_weak else minimum_level
         self._preload = list(preload)
         self._grouped = grouped
@@ -105,6 +111,7 @@ class LocalSandbox:
             launcher=launchers.from_config(section.launcher),
             preload=dict.fromkeys((*PRELOAD, *section.modules)),
             temporary_folder_kib=section.temporary_folder_kib,
+            timing_workers=resources.timing_workers,
         )
 
     def __enter__(self) -> "LocalSandbox":
@@ -139,16 +146,28 @@ class LocalSandbox:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
         """Run jobs on all workers; matrices come in the order of the jobs, some jobs are read ahead."""
-        waiting: deque[Future[list[Matrix]]] = deque()
+        batches = in_batches(jobs, self._count, grouped=self._grouped)
+        for matrices in self._in_order(self._run_batch, batches, self._count):
+            yield from matrices
+
+    def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
+        """Measure jobs, each on one worker; what else this machine does meanwhile disturbs them."""
+        return self._in_order(self._time, jobs, self._timing_count)
+
+    def _in_order(
+        self, work: Callable[[Given, threading.Event], Made], items: Iterable[Given], workers: int
+    ) -> Iterator[Made]:
+        """Do work on several workers; results come in the order of the items, some items are read ahead."""
+        waiting: deque[Future[Made]] = deque()
         given_up = threading.Event()
-        pool = ThreadPoolExecutor(self._count, thread_name_prefix="sandbox")
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
         try:
-            for batch in in_batches(jobs, self._count, grouped=self._grouped):
-                waiting.append(pool.submit(self._run_batch, batch, given_up))
-                if len(waiting) > BATCHES_AHEAD * self._count:
-                    yield from waiting.popleft().result()
+            for item in items:
+                waiting.append(pool.submit(work, item, given_up))
+                if len(waiting) > BATCHES_AHEAD * workers:
+                    yield waiting.popleft().result()
             while waiting:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         except BaseException:
             given_up.set()
             self.close()
@@ -158,29 +177,27 @@ class LocalSandbox:
             if given_up.is_set():
                 self.close()  # A thread may have started one more worker meanwhile.
 
-    def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
-        """Measure jobs one at a time; what else this machine does meanwhile disturbs them."""
-        for job in jobs:
-            yield TimingResult(job.job_id, self._time(job))
+    def _time(self, job: TimingJob, given_up: threading.Event) -> TimingResult:
+        return TimingResult(job.job_id, self._samples(job, given_up))
 
-    def _time(self, job: TimingJob) -> tuple[tuple[float, ...], ...]:
+    def _samples(self, job: TimingJob, given_up: threading.Event) -> tuple[tuple[float, ...], ...]:
         """Measure one job; solutions that take a helper down with them are left out, and have no samples.
 
         Raises:
             BackendError: the helper dies although each solution by itself leaves it alone.
         """
-        reply = self._ask(_timing_request(job), threading.Event())
+        reply = self._ask(_timing_request(job), given_up)
         if reply is not None:
             return tuple(map(tuple, reply))
         alone = [replace(job, solutions=(solution,), repeats=1) for solution in job.solutions]
-        spares = [self._ask(_timing_request(one), threading.Event()) is not None for one in alone]
+        spares = [self._ask(_timing_request(one), given_up) is not None for one in alone]
         if all(spares):
             raise BackendError(
                 f"The sandbox's helper died while it timed the {len(job.solutions)} solutions of {job.job_id}, though "
                 "of none alone; see its message above, or lower candidates.solutions."
             )
         kept = tuple(solution for solution, spared in zip(job.solutions, spares, strict=True) if spared)
-        samples = iter(self._time(replace(job, solutions=kept)) if kept else ())
+        samples = iter(self._samples(replace(job, solutions=kept), given_up) if kept else ())
         return tuple(next(samples) if spared else () for spared in spares)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ package. A cluster that this process starts (no address) ends with it; workers i
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import cycle
 from types import TracebackType
 from typing import Any
 
@@ -57,15 +58,19 @@ class RaySandbox:
         section: what every worker's local sandbox is made of.
         workers: Ray workers; 0: one a processor of the cluster.
         address: of a running cluster; empty: start one on this machine.
+        timing_workers: those of them that measure CPU time.
 
     Raises:
         BackendError: from the first use, where Ray is not installed, the cluster cannot be reached or has too few
             processors, or its nodes differ from this machine in Python or in this package.
     """
 
-    def __init__(self, section: SandboxConfig, workers: int = 0, address: str = "") -> None:
+    def __init__(
+        self, section: SandboxConfig, workers: int = 0, address: str = "", timing_workers: int = 1
+    ) -> None:
         self._section = section
         self._workers = workers
+        self._timing_workers = timing_workers
         self._address = address
         self._actors: list[Any] = []
         self._isolation: Isolation | None = None
@@ -74,7 +79,7 @@ class RaySandbox:
     @classmethod
     def from_config(cls, section: SandboxConfig, resources: ResourcesConfig) -> "RaySandbox":
         """Make the sandbox that ``sandbox:`` and ``resources:`` of a config describe."""
-        return cls(section, resources.workers, resources.ray_address)
+        return cls(section, resources.workers, resources.ray_address, resources.timing_workers)
 
     def __enter__(self) -> "RaySandbox":
         return self
@@ -118,9 +123,19 @@ class RaySandbox:
                 self._end_actors()
 
     def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
-        """Measure jobs one at a time, all on one worker, and so on one machine."""
-        for job in jobs:
-            yield self._ask(self._started()[0].time.remote(job))
+        """Measure jobs, each on one worker, and so on one machine."""
+        actors = self._started()[: self._timing_workers]
+        waiting: deque[Any] = deque()
+        try:
+            for job, actor in zip(jobs, cycle(actors), strict=False):
+                waiting.append(actor.time.remote(job))
+                if len(waiting) > BATCHES_AHEAD * len(actors):
+                    yield self._ask(waiting.popleft())
+            while waiting:
+                yield self._ask(waiting.popleft())
+        finally:
+            if waiting:
+                self._end_actors()
 
     def close(self) -> None:
         """End the workers, and the cluster if this process started it."""
