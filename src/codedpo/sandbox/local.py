@@ -95,7 +95,7 @@ class LocalSandbox:
         self._version = ""
         self._libraries: list[str] = []
         self._lock = threading.Lock()
-        self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         self._started: set[Worker] = set()
         for _ in range(self._count):
             self._idle.put(None)
