@@ -69,13 +69,12 @@ def test_one_worker_is_enough_however_many_cells_there_are(
     monkeypatch.setattr(cache_module, "_CELLS_AT_ONCE", 16)
     with LocalSandbox(workers=1) as inner:
         inner.probe()
-        helpers = {process.pid for process in psutil.Process().children(recursive=True)}
-        cache = CachedSandbox(inner, tmp_path / "cache.sqlite")
-        list(cache.run(replace(JOB, job_id=str(number), reference=f"# {number}") for number in range(5)))
-        assert cache.counters["cells_executed"] == 5 * 16
-        assert helpers
-        assert helpers == {process.pid for process in psutil.Process().children(recursive=True)}
-        cache.close()
+        helpers = set(psutil.Process().children())
+        with closing(CachedSandbox(inner, tmp_path / "cache.sqlite")) as cache:
+            list(cache.run(replace(JOB, job_id=str(number), reference=f"# {number}") for number in range(5)))
+            assert cache.counters["cells_executed"] == 5 * 16
+            assert helpers
+            assert helpers == set(psutil.Process().children())
 
 
 @pytest.mark.parametrize(
