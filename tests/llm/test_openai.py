@@ -104,6 +104,26 @@ def test_a_parameter_that_the_server_refuses_is_left_out(parameter: str) -> None
             assert server.calls[-1]["max_completion_tokens"] == 512
 
 
+@pytest.mark.parametrize("parameter", ["n", "seed", "max_tokens"])
+def test_a_refused_parameter_costs_no_call_under_way(parameter: str) -> None:
+    """All calls carry the parameter before the first refusal arrives."""
+    wanted = [request(str(number), count=2) for number in range(16)]
+    all_are_there = threading.Barrier(16)
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        if parameter not in body:
+            return None
+        all_are_there.wait(timeout=20)
+        remedy = "use 'max_completion_tokens'" if parameter == "max_tokens" else ""
+        return 400, {}, json.dumps({"error": {"message": f"unsupported '{parameter}' {remedy}"}}).encode()
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        generator = OpenAIGenerator(server.url, concurrency=128)
+        assert texts(list(generator.generate(wanted))) == expected(*wanted)
+    name = "single_sample_fallbacks" if parameter == "n" else f"parameter_{parameter}_refused"
+    assert generator.counters[name] == 1
+
+
 @pytest.mark.parametrize(
     ("status", "content"),
     [

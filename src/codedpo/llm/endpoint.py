@@ -98,8 +98,7 @@ class Run:
                     await asyncio.sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)))
             else:
                 if len(choices) < part.count:
-                    owner.single = True
-                    owner.counters["single_sample_fallbacks"] += 1
+                    owner.ask_singly()
                 self._yield(part, choices[: part.count])
                 done = min(len(choices), part.count)
                 call = replace(call, first=call.first + done, count=call.count - done)
@@ -169,12 +168,10 @@ class Run:
             return _ChangedError()
         name = refused_parameter(message, body) if status in (400, 422) else ""
         if name == "n":
-            owner.single = True
-            owner.counters["single_sample_fallbacks"] += 1
+            owner.ask_singly()
             return _ChangedError()
-        if name and name not in owner.dropped:
-            owner.dropped |= {name}
-            owner.counters[f"parameter_{name}_refused"] += 1
+        if name:
+            owner.leave_out(name)
             return _ChangedError()
         if status in _PASSING or status >= 500:
             return _FailedError(f"status {status}: {message[:100]}")

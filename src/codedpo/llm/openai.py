@@ -130,6 +130,18 @@ class OpenAIGenerator:
             raise BackendError(f"{self.url} serves {named}; set model.name to one of: {available}.")
         return self._asked_model
 
+    def leave_out(self, parameter: str) -> None:
+        """Send a parameter no more; it counts once, however many calls under way carried it."""
+        if parameter not in self.dropped:
+            self.dropped |= {parameter}
+            self.counters[f"parameter_{parameter}_refused"] += 1
+
+    def ask_singly(self) -> None:
+        """Ask for one sample a call from now on."""
+        if not self.single:
+            self.single = True
+            self.counters["single_sample_fallbacks"] += 1
+
     def unreachable(self, error: BaseException) -> BackendError:
         """Say that nobody answers at the address."""
         cause = error.__cause__ or error
