@@ -1,8 +1,12 @@
+import itertools
 import json
 import socket
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import BackendError, ConfigError
 from codedpo.llm.base import Message, Reply, Request, Sampling
+from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.openai import OpenAIGenerator
 from codedpo.llm.replay_server import Fault, ReplayServer
 
@@ -209,6 +214,70 @@ def test_a_stream_left_early_ends_its_thread() -> None:
         next(stream)
         stream.close()
         assert len(server.calls) < 50
+
+
+def cached_replies(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
+
+
+@pytest.mark.parametrize("how", ["left", "interrupted"])
+def test_a_stream_left_early_sends_no_call_more_and_keeps_what_it_has_paid_for(
+    how: str, tmp_path: Path
+) -> None:
+    wanted = [request(str(number), count=1) for number in range(40)]
+    number, four_wait, may_answer = itertools.count(), threading.Barrier(5), threading.Event()
+
+    def fault(body: dict[str, Any]) -> None:
+        if next(number) > 0:
+            four_wait.wait(timeout=20)
+            may_answer.wait(timeout=20)
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        cache = CachedGenerator(OpenAIGenerator(server.url, concurrency=32), tmp_path / "cache.sqlite")
+        stream = cache.generate(wanted)
+        next(stream)
+        four_wait.wait(timeout=20)
+        timer = threading.Timer(0.3, may_answer.set)
+        timer.start()
+        if how == "left":
+            stream.close()
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                stream.throw(KeyboardInterrupt)
+        timer.join()
+        assert len(server.calls) == 5
+        assert cached_replies(tmp_path / "cache.sqlite") == 5
+        server.fault = None
+        assert texts(list(cache.generate(wanted))) == expected(*wanted)
+        assert len(server.calls) == 40
+        cache.close()
+
+
+def test_a_failure_ends_the_calls_that_wait_for_their_turn() -> None:
+    wanted = [request(str(number), count=1) for number in range(40)]
+    with ReplayServer(rows(*wanted), fault=lambda body: (404, {}, b"{}")) as server:
+        with pytest.raises(BackendError, match="404 for recorded"):
+            list(OpenAIGenerator(server.url, concurrency=32).generate(wanted))
+        assert len(server.calls) <= 4
+
+
+def test_a_cool_down_ends_with_the_stream() -> None:
+    wanted = [request(str(number), count=1) for number in range(40)]
+    number = itertools.count()
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        return (429, {"retry-after": "120"}, b"{}") if next(number) > 0 else None
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        generator = OpenAIGenerator(server.url, concurrency=8)
+        stream = generator.generate(wanted)
+        next(stream)
+        while not generator.counters["overloads"]:
+            time.sleep(0.01)
+        started = time.monotonic()
+        stream.close()
+        assert time.monotonic() - started < 60
 
 
 def test_so_many_calls_at_once_as_the_config_allows() -> None:

@@ -45,3 +45,23 @@ def test_calls_share_the_cool_down_and_the_limit() -> None:
     first, most = asyncio.run(scenario())
     assert first >= 0.19
     assert most == 3
+
+
+def test_a_closed_throttle_gives_no_place_and_ends_every_wait() -> None:
+    async def scenario() -> list[bool]:
+        throttle = Throttle(8)
+        found: list[bool] = []
+
+        async def call() -> None:
+            async with throttle.slot() as may_call:
+                found.append(may_call)
+                await throttle.pause(0.05 if may_call else 600)
+
+        calls = [asyncio.create_task(call()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        throttle.overloaded(600)
+        throttle.close()
+        await asyncio.gather(*calls)
+        return found
+
+    assert asyncio.run(scenario()) == [True, False, False]

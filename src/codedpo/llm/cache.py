@@ -5,6 +5,7 @@ import json
 import sqlite3
 import time
 from collections import Counter, defaultdict
+from collections.abc import Generator as ClosableStream
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, replace
 from itertools import chain
@@ -149,14 +150,20 @@ class CachedGenerator:
         self._connection.execute("BEGIN")
         self._describe(missing)
         self._connection.execute("COMMIT")
+        stream = self.inner.generate(missing)
         try:
-            for reply in self.inner.generate(missing):
+            for reply in stream:
                 key = key_of[reply.request_id]
                 self._keep(key, reply)
                 for request in by_key[key]:
                     if reply.position in _positions(request):
                         yield self._counted(replace(reply, request_id=request.request_id), "new")
         finally:
+            if isinstance(stream, ClosableStream):
+                stream.close()
+            # Answers to calls that were under way when the stream was left are paid for too.
+            for reply in getattr(self.inner, "late_replies", list)():
+                self._keep(key_of[reply.request_id], reply)
             self._commit()
 
     def _describe(self, requests: Iterable[Request]) -> None:

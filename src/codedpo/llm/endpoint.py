@@ -2,9 +2,9 @@
 
 import asyncio
 import queue
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,26 +34,40 @@ class Run:
     """The calls of one ``generate``."""
 
     def __init__(
-        self,
-        owner: "OpenAIGenerator",
-        replies: "queue.SimpleQueue[Reply | BaseException | None]",
-        stop: threading.Event,
+        self, owner: "OpenAIGenerator", replies: "queue.SimpleQueue[Reply | BaseException | None]"
     ) -> None:
-        self.owner, self.replies, self.stop = owner, replies, stop
+        self.owner, self.replies = owner, replies
         self.throttle = Throttle(owner.concurrency)
         self.failure: BackendError | None = None
         self.answers = 0
         self.last_answer = time.monotonic()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_left = False
+
+    def leave(self) -> None:
+        """Make no further call, since nobody waits for replies any more; for other threads to call."""
+        self._is_left = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # all calls have ended
+                self._loop.call_soon_threadsafe(self.throttle.close)
+
+    def _fail(self, failure: BackendError) -> None:
+        """Make no further call, and raise this, the first failure, when those under way have ended."""
+        self.failure = self.failure or failure
+        self.throttle.close()
 
     async def all(self, requests: list[Request]) -> None:
-        """Make all calls; after a failure those under way are awaited, so that nothing paid for is lost."""
+        """Make all calls; those under way when it stops are awaited, so that nothing paid for is lost."""
+        self._loop = asyncio.get_running_loop()
+        if self._is_left:
+            return
         waiting = iter([call for request in requests for call in self._cut(request)])
         async with self.owner.client() as client:
 
             async def worker() -> None:
                 for call in waiting:
                     await self._answer(client, call)
-                    if self.failure or self.stop.is_set():
+                    if self.throttle.closed:
                         return
 
             count = min(self.owner.concurrency, sum(request.count for request in requests))
@@ -70,17 +84,21 @@ class Run:
         """Get the samples of one call, in several calls where the endpoint gives fewer than asked."""
         owner = self.owner
         failures = 0
-        while call.count and not self.failure and not self.stop.is_set():
-            part = replace(call, count=1) if owner.single else call
+        while call.count and not self.throttle.closed:
             try:
-                async with self.throttle.slot():
+                async with self.throttle.slot() as may_call:
+                    if not may_call:
+                        return
+                    part = replace(call, count=1) if owner.single else call
                     choices = await self._send(client, part)
             except _OverloadedError as overload:
                 self.throttle.overloaded(min(overload.seconds, _LONGEST_WAIT * 10))
                 if time.monotonic() - self.last_answer > owner.patience_seconds:
-                    self.failure = BackendError(
-                        f"{owner.url} has answered only {overload.status} for {owner.patience_seconds:.0f} s; "
-                        "run again later, everything so far is kept."
+                    self._fail(
+                        BackendError(
+                            f"{owner.url} has answered only {overload.status} for "
+                            f"{owner.patience_seconds:.0f} s; run again later, everything so far is kept."
+                        )
                     )
             except _RefusedError as refusal:
                 self._yield_refused(part, str(refusal))
@@ -95,7 +113,7 @@ class Run:
                     call = replace(call, first=call.first + part.count, count=call.count - part.count)
                     failures = 0
                 else:
-                    await asyncio.sleep(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)))
+                    await self.throttle.pause(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)))
             else:
                 if len(choices) < part.count:
                     owner.ask_singly()
@@ -108,11 +126,10 @@ class Run:
         if self.answers and not failed.fatal:
             self._yield_refused(part, f"{failed} ({self.owner.attempts} attempts)")
         elif failed.fatal:
-            self.failure = self.owner.unreachable(failed)
+            self._fail(self.owner.unreachable(failed))
         else:
-            self.failure = BackendError(
-                f"{self.owner.url} gave only failures, the last one {failed}; look at the server's log."
-            )
+            text = f"{self.owner.url} gave only failures, the last one {failed}; look at the server's log."
+            self._fail(BackendError(text))
 
     def _yield(self, part: _Call, choices: list[Any]) -> None:
         self.answers += 1
@@ -159,12 +176,13 @@ class Run:
             wait = retry_after(error.response.headers)
             return _OverloadedError(status, _FIRST_WAIT * 4 if wait is None else wait)
         if status in (401, 403):
-            self.failure = owner.no_access(status)
+            self._fail(owner.no_access(status))
             return _ChangedError()
         if status == 404:
-            self.failure = BackendError(
+            text = (
                 f"{owner.url} answers 404 for {owner.model} ({message[:100]}); mend model.url or model.name."
             )
+            self._fail(BackendError(text))
             return _ChangedError()
         name = refused_parameter(message, body) if status in (400, 422) else ""
         if name == "n":

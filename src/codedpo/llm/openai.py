@@ -68,6 +68,7 @@ class OpenAIGenerator:
         """Parameters that the endpoint has refused."""
         self.single = False
         """Whether the endpoint gives one sample a call only."""
+        self._late: list[Reply] = []
 
     @classmethod
     def from_config(cls, section: ModelConfig, resources: ResourcesConfig) -> Self:
@@ -158,17 +159,19 @@ class OpenAIGenerator:
     def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """Yield every sample as its call is answered.
 
+        A stream that is left early waits for the calls under way; ``late_replies`` gives what they bring.
+
         Raises:
             BackendError: the endpoint cannot be reached, refuses the key, or answers nothing but failures.
         """
         replies: queue.SimpleQueue[Reply | BaseException | None] = queue.SimpleQueue()
         calls = list(requests)
         _ = self.model
-        stop = threading.Event()
+        run = Run(self, replies)
 
         def work() -> None:
             try:
-                asyncio.run(Run(self, replies, stop).all(calls))
+                asyncio.run(run.all(calls))
                 replies.put(None)
             except BaseException as error:
                 replies.put(error)
@@ -181,8 +184,17 @@ class OpenAIGenerator:
                     raise item
                 yield item
         finally:
-            stop.set()
+            run.leave()
             thread.join()
+            while not replies.empty():
+                item = replies.get()
+                if isinstance(item, Reply):
+                    self._late.append(item)
+
+    def late_replies(self) -> list[Reply]:
+        """Hand out, once, the replies that nobody took from a stream that was left early."""
+        late, self._late = self._late, []
+        return late
 
     def close(self) -> None:
         """Nothing to free: connections live as long as a call of ``generate``."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class Throttle:
@@ -24,20 +24,36 @@ class Throttle:
         self._successes = 0
         self._open_at = 0.0
         self._freed = asyncio.Condition()
+        self._closing = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether no further call may be made."""
+        return self._closing.is_set()
+
+    def close(self) -> None:
+        """Let no further call be made: whoever cools down or pauses goes on at once, without a place."""
+        self._closing.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but no longer than until the throttle is closed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for the cool-down and for a free place, and hold the place."""
+    async def slot(self) -> AsyncIterator[bool]:
+        """Wait for the cool-down and for a free place, and hold the place; False: closed, no call may be made."""
         while True:
             async with self._freed:
-                await self._freed.wait_for(lambda: self.running < self.limit)
+                # Only calls under way take all places: each wakes the waiting ones when it ends, also after a close.
+                await self._freed.wait_for(lambda: self.closed or self.running < self.limit)
                 wait = self._open_at - time.monotonic()
-                if wait <= 0:
+                if self.closed or wait <= 0:
                     self.running += 1
                     break
-            await asyncio.sleep(wait)
+            await self.pause(wait)
         try:
-            yield
+            yield not self.closed
         finally:
             async with self._freed:
                 self.running -= 1
