@@ -74,8 +74,19 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
 
 
-def test_only_a_quoted_name_is_a_refused_parameter() -> None:
+@pytest.mark.parametrize(
+    ("status", "message", "parameter"),
+    [
+        (400, "Unsupported parameter: 'seed'", "seed"),
+        (400, "use 'max_completion_tokens' instead", "max_tokens"),
+        (400, "this prompt is not nice", ""),
+        (400, "Only one completion choice is allowed", "n"),
+        (500, "Only one completion choice is allowed", "n"),
+        (500, "KeyError: 'seed'", ""),
+    ],
+)
+def test_only_a_quoted_name_is_a_refused_parameter(status: int, message: str, parameter: str) -> None:
     body = {"n": 2, "seed": 1, "max_tokens": 5}
-    assert refused_parameter("Unsupported parameter: 'seed'", body) == "seed"
-    assert refused_parameter("use 'max_completion_tokens' instead", body) == "max_tokens"
-    assert refused_parameter("this prompt is not nice", body) == ""
+    assert refused_parameter(status, message, body) == parameter
+    if parameter == "n":
+        assert refused_parameter(status, message, {"seed": 1}) == ""

@@ -4,7 +4,7 @@ import socket
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,8 @@ def test_a_refused_parameter_costs_no_call_under_way(parameter: str) -> None:
     def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
         if parameter not in body:
             return None
-        all_are_there.wait(timeout=20)
+        with suppress(threading.BrokenBarrierError):  # a slow machine brings some of them later
+            all_are_there.wait(timeout=20)
         remedy = "use 'max_completion_tokens'" if parameter == "max_tokens" else ""
         return 400, {}, json.dumps({"error": {"message": f"unsupported '{parameter}' {remedy}"}}).encode()
 
@@ -175,6 +176,74 @@ def test_a_sample_that_fails_for_good_is_refused_and_the_others_stay() -> None:
     assert replies["1"].finish_reason == "refused"
     assert "maximum context" in replies["1"].text
     assert replies["2"].finish_reason == "refused"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "sentence"),
+    [
+        (402, {"message": "Insufficient Balance"}, r"answers 402 \(Insufficient Balance\); add credit"),
+        (
+            429,
+            {"message": "You exceeded your current quota", "code": "insufficient_quota"},
+            r"answers 429 \(You exceeded your current quota\); add credit",
+        ),
+        (
+            400,
+            {"message": "Unsupported value: 'temperature' does not support 1.0"},
+            r"does not take the temperature 1.0 \(Unsupported value: 'temperature' .*\); set one that it takes",
+        ),
+        (
+            413,
+            {"message": "the model is not licensed for you"},
+            "refuses every prompt so far, the last one with status 413: the model is not licensed for you; mend",
+        ),
+    ],
+)
+def test_what_concerns_all_prompts_stops_the_run_in_the_words_of_the_server(
+    status: int, error: dict[str, str], sentence: str
+) -> None:
+    wanted = [request(str(number), count=1) for number in range(40)]
+    content = json.dumps({"error": error}).encode()
+    with ReplayServer(rows(*wanted), fault=lambda body: (status, {}, content)) as server:
+        with pytest.raises(BackendError, match=sentence):
+            list(OpenAIGenerator(server.url, concurrency=8).generate(wanted))
+        assert len(server.calls) < 8 + 3
+
+
+def test_prompts_that_are_refused_before_the_first_answer_comes_are_refused_alone() -> None:
+    """Refusals come at once, the first answer only after every worker has met one."""
+    wanted = [request(str(number), count=1) for number in range(12)]
+    refused = {f"write {number}" for number in range(1, 9)}
+    some_are_refused = threading.Semaphore(0)
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        if body["messages"][0]["content"] in refused:
+            some_are_refused.release()
+            return 400, {}, json.dumps({"error": {"message": "the prompt is too long"}}).encode()
+        if body["messages"][0]["content"] == "write 0":
+            for _ in range(3):
+                some_are_refused.acquire(timeout=20)
+            time.sleep(0.3)
+        return None
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        replies = list(OpenAIGenerator(server.url, concurrency=16).generate(wanted))
+    reasons = {reply.request_id: reply.finish_reason for reply in replies}
+    assert reasons == {
+        item.request_id: "refused" if item.messages[0].content in refused else "stop" for item in wanted
+    }
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_server_that_allows_one_choice_is_asked_one_by_one(status: int) -> None:
+    wanted = [request(str(number)) for number in range(3)]
+    content = b'{"error": {"message": "Only one completion choice is allowed"}}'
+    with ReplayServer(
+        rows(*wanted), fault=lambda body: (status, {}, content) if "n" in body else None
+    ) as server:
+        generator = OpenAIGenerator(server.url)
+        assert texts(list(generator.generate(wanted))) == expected(*wanted)
+    assert generator.counters["single_sample_fallbacks"] == 1
 
 
 def test_an_endpoint_that_only_fails_stops_the_run() -> None:

@@ -52,14 +52,23 @@ def body_of(
     return {key: value for key, value in body.items() if key == "max_tokens" or key not in dropped}
 
 
-def refused_parameter(message: str, body: Mapping[str, Any]) -> str:
-    """Return the optional parameter that a 400 complains of; '' where it complains of something else."""
+def refused_parameter(status: int, message: str, body: Mapping[str, Any]) -> str:
+    """Return the optional parameter that an error complains of; '' where it complains of something else."""
     lowered = message.lower()
+    if "n" in body and "only one completion choice" in lowered:  # llama-server, as 400 or 500 by its version
+        return "n"
+    if status not in (400, 422):
+        return ""
     if "max_completion_tokens" in lowered and "max_tokens" in body:
         return "max_tokens"
-    names = ("seed", "top_p", "stop", "n")
-    quoted = [name for name in names if name in body and any(f"{q}{name}{q}" in lowered for q in "'\"`")]
-    return quoted[0] if quoted else ""
+    return next(
+        (name for name in ("seed", "top_p", "stop", "n") if name in body and names(message, name)), ""
+    )
+
+
+def names(message: str, parameter: str) -> bool:
+    """Tell whether an error names a parameter: in quotes, since a word may stand in any sentence."""
+    return any(f"{quote}{parameter}{quote}" in message.lower() for quote in "'\"`")
 
 
 def choices_of(content: bytes, style: PromptStyle) -> list[Choice]:

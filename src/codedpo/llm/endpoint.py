@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from codedpo.core.errors import BackendError
 from codedpo.llm.base import Reply, Request
-from codedpo.llm.chat import UnusableAnswerError, body_of, choices_of, refused_parameter, retry_after
+from codedpo.llm.chat import (
+    UnusableAnswerError,
+    body_of,
+    choices_of,
+    names,
+    refused_parameter,
+    retry_after,
+)
 from codedpo.llm.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
 _OVERLOADED = {429, 503, 529}
 _PASSING = {408, 409, 425, 500, 502, 504}
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+_TELLING_REFUSALS = 3
+"""So many different prompts refused, and none answered: perhaps it is not the prompts that are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,11 @@ class Run:
         self.failure: BackendError | None = None
         self.answers = 0
         self.last_answer = time.monotonic()
+        self._answered_temperatures: set[float] = set()
+        self._refused_keys: set[str] = set()
+        self._refusal = ""
+        self._busy_workers = 0
+        self._may_go_on = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_left = False
 
@@ -49,12 +63,16 @@ class Run:
         self._is_left = True
         if self._loop is not None:
             with suppress(RuntimeError):  # all calls have ended
-                self._loop.call_soon_threadsafe(self.throttle.close)
+                self._loop.call_soon_threadsafe(self._stop)
 
     def _fail(self, failure: BackendError) -> None:
         """Make no further call, and raise this, the first failure, when those under way have ended."""
         self.failure = self.failure or failure
+        self._stop()
+
+    def _stop(self) -> None:
         self.throttle.close()
+        self._may_go_on.set()
 
     async def all(self, requests: list[Request]) -> None:
         """Make all calls; those under way when it stops are awaited, so that nothing paid for is lost."""
@@ -66,7 +84,10 @@ class Run:
 
             async def worker() -> None:
                 for call in waiting:
+                    self._busy_workers += 1
                     await self._answer(client, call)
+                    self._busy_workers -= 1
+                    await self._wait_in_doubt()
                     if self.throttle.closed:
                         return
 
@@ -74,6 +95,22 @@ class Run:
             await asyncio.gather(*(worker() for _ in range(count)))
         if self.failure:
             raise self.failure
+
+    async def _wait_in_doubt(self) -> None:
+        """Begin no further call after several refusals until something is answered; stop where nothing is left to be.
+
+        Refusals come fast and answers slowly: a few prompts that are too long must not stop a run.
+        """
+        if self.answers or len(self._refused_keys) < _TELLING_REFUSALS:
+            return
+        if not self._busy_workers:
+            self._fail(
+                BackendError(
+                    f"{self.owner.url} refuses every prompt so far, the last one with {self._refusal}; "
+                    "mend what it names in the config or at the server."
+                )
+            )
+        await self._may_go_on.wait()
 
     def _cut(self, request: Request) -> Iterator[_Call]:
         size = self.owner.samples_per_call or request.count
@@ -101,7 +138,9 @@ class Run:
                         )
                     )
             except _RefusedError as refusal:
-                self._yield_refused(part, str(refusal))
+                self._refused_keys.add(part.request.key)
+                self._refusal = str(refusal)
+                self._yield_refused(part, self._refusal)
                 call = replace(call, first=call.first + part.count, count=call.count - part.count)
             except _ChangedError:
                 continue
@@ -133,6 +172,8 @@ class Run:
 
     def _yield(self, part: _Call, choices: list[Any]) -> None:
         self.answers += 1
+        self._answered_temperatures.add(part.request.sampling.temperature)
+        self._may_go_on.set()
         self.last_answer = time.monotonic()
         self.throttle.succeeded()
         for number, choice in enumerate(choices):
@@ -170,21 +211,16 @@ class Run:
             raise _FailedError(str(error)) from error
 
     def _sorted(self, error: Any, body: dict[str, Any]) -> Exception:
-        owner, status, message = self.owner, error.status_code, str(error.message)
+        owner, status = self.owner, error.status_code
+        message = str(error.message).removeprefix(f"Error code: {status} - ")
+        if failure := self._concerns_all(error, message, body["temperature"]):
+            self._fail(failure)
+            return _ChangedError()
         if status in _OVERLOADED:
             owner.counters["overloads"] += 1
             wait = retry_after(error.response.headers)
             return _OverloadedError(status, _FIRST_WAIT * 4 if wait is None else wait)
-        if status in (401, 403):
-            self._fail(owner.no_access(status))
-            return _ChangedError()
-        if status == 404:
-            text = (
-                f"{owner.url} answers 404 for {owner.model} ({message[:100]}); mend model.url or model.name."
-            )
-            self._fail(BackendError(text))
-            return _ChangedError()
-        name = refused_parameter(message, body) if status in (400, 422) else ""
+        name = refused_parameter(status, message, body)
         if name == "n":
             owner.ask_singly()
             return _ChangedError()
@@ -194,6 +230,27 @@ class Run:
         if status in _PASSING or status >= 500:
             return _FailedError(f"status {status}: {message[:100]}")
         return _RefusedError(f"status {status}: {message[:200]}")
+
+    def _concerns_all(self, error: Any, message: str, temperature: float) -> BackendError | None:
+        """Return the failure where no prompt would fare better."""
+        owner, status = self.owner, error.status_code
+        if status in (401, 403):
+            return owner.no_access(status)
+        if status == 402 or error.code == "insufficient_quota":
+            return BackendError(
+                f"{owner.url} answers {status} ({message[:200]}); add credit there and run again."
+            )
+        if status == 404:
+            return BackendError(
+                f"{owner.url} answers 404 for {owner.model} ({message[:100]}); mend model.url or model.name."
+            )
+        is_new = temperature not in self._answered_temperatures
+        if status in (400, 422) and is_new and names(message, "temperature"):
+            return BackendError(
+                f"{owner.url} does not take the temperature {temperature} ({message[:200]}); "
+                "set one that it takes, in the sampling of this stage."
+            )
+        return None
 
 
 def _raw_response_type() -> Any:
