@@ -148,6 +148,20 @@ def test_a_passing_failure_is_tried_again(status: int, content: bytes) -> None:
     assert generator.counters["retries"] == 1
 
 
+def test_a_connection_that_the_server_drops_is_made_again() -> None:
+    wanted = [request(str(number), count=1) for number in range(4)]
+    number = itertools.count()
+
+    def fault(body: dict[str, Any]) -> None:
+        if next(number) == 0:
+            raise ConnectionAbortedError("closed without an answer, as a server does that has too many")
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        generator = OpenAIGenerator(server.url)
+        assert texts(list(generator.generate(wanted))) == expected(*wanted)
+    assert generator.counters["retries"] == 1
+
+
 def test_overload_waits_as_long_as_it_is_told_and_costs_no_attempt() -> None:
     wanted = [request(str(number), count=1) for number in range(12)]
     fault = first_calls(5, 429, b"{}", {"retry-after-ms": "300"})

@@ -147,7 +147,7 @@ class Run:
             except _FailedError as failed:
                 failures += 1
                 owner.counters["retries"] += 1
-                if failures >= owner.attempts or (failed.fatal and not self.answers):
+                if failures >= owner.attempts:
                     self._give_up(part, failed)
                     call = replace(call, first=call.first + part.count, count=call.count - part.count)
                     failures = 0
@@ -266,7 +266,7 @@ class _OverloadedError(Exception):
 
 
 class _FailedError(Exception):
-    """May go better next time; ``fatal`` where the endpoint is not there at all."""
+    """May go better next time; ``fatal`` where there was no connection, which stops the run if that stays so."""
 
     def __init__(self, text: str, *, fatal: bool = False) -> None:
         super().__init__(text)
