@@ -153,15 +153,25 @@ class StageContext:
         """The isolated executor, started on first use and shared by all stages."""
         return self.services.sandbox
 
-    def check_rejects(self, made: int, rejected: int, largest_share: float, remedy: str) -> None:
+    def check_rejects(
+        self, made: int, rejected: Mapping[str, int], largest_share: float, remedy: str
+    ) -> None:
         """Stop the stage where too many of its rows could not be made.
 
+        Args:
+            made: Rows that were made.
+            rejected: Rows that were not, by reason.
+            largest_share: Of all these rows, so many may be rejected.
+            remedy: What to mend before the stage is redone.
+
         Raises:
-            TooManyRejectsError: the share is above ``largest_share``; ``remedy`` ends the sentence.
+            TooManyRejectsError: the share is larger; the commonest reason is named.
         """
-        total = made + rejected
-        if total and rejected / total > largest_share:
+        count = sum(rejected.values())
+        if count and count / (made + count) > largest_share:
+            reason = max(rejected, key=lambda name: rejected[name])
             raise TooManyRejectsError(
-                f"{rejected} of {total} rows of the stage {self.name} were rejected, more than "
-                f"{self.name}.largest_reject_share={largest_share} allows; {remedy}."
+                f"{count} of {made + count} rows of the stage {self.name} were rejected, {rejected[reason]} of them as "
+                f"{reason}, more than {self.name}.largest_reject_share={largest_share} allows; {remedy}, "
+                f"then --redo {self.name}."
             )

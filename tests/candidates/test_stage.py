@@ -186,11 +186,25 @@ def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list
         for _ in range(count)
     ]
     model = ModelConfig(kind="recorded", path=str(recorded(tmp_path / "recording.jsonl", tasks, texts)))
-    with pytest.raises(TooManyRejectsError, match=r"candidates\.largest_reject_share"):
-        run_stage(tmp_path, tasks, model)
+    for _ in range(2):  # The same command again stops too.
+        with pytest.raises(
+            TooManyRejectsError,
+            match=r"48 of them as no_code, .*candidates\.largest_reject_share=0.9 allows; .*--redo",
+        ):
+            run_stage(tmp_path, tasks, model)
     stage = StageFolder(tmp_path / "3-candidates")
     assert {reject.reason for reject in read_rows(stage.parts_of(Reject), Reject)} == {"no_code", "no_tests"}
     assert len(read_rows(stage.parts_of(Text), Text)) == 4 * (12 + 5), "what was written is kept"
+
+
+def test_what_stopped_the_last_part_stops_the_same_command_again(
+    tmp_path: Path, tasks: list[Task], recording: Path
+) -> None:
+    model = ModelConfig(kind="recorded", path=str(recording))
+    for _ in range(2):
+        with pytest.raises(TooManyRejectsError):
+            run_stage(tmp_path, tasks[:4], model, largest_reject_share=0.01)
+        assert StageFolder(tmp_path / "3-candidates").finished_parts() == [0]
 
 
 def test_less_than_the_largest_share_of_useless_replies_may_stop_the_stage(

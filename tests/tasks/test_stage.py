@@ -115,7 +115,30 @@ def test_the_sampling_of_both_calls_reaches_the_model(tmp_path: Path, data_folde
 
 
 def test_too_many_rejects_stop_the_stage(tmp_path: Path, data_folder: Path) -> None:
-    with pytest.raises(TooManyRejectsError, match=r"2 of 3 rows of the stage tasks"):
-        run_stage(tmp_path / "strict", data_folder, "abf", largest_reject_share=0.5)
+    for _ in range(2):  # The same command again stops too.
+        with pytest.raises(
+            TooManyRejectsError, match=r"2 of 3 rows .* 1 of them as no_concepts, .*--redo tasks"
+        ):
+            run_stage(tmp_path / "strict", data_folder, "abf", largest_reject_share=0.5)
+        rejects = read_rows(StageFolder(tmp_path / "strict" / "2-tasks").parts_of(Reject), Reject)
+        assert [(reject.reason, reject.detail) for reject in rejects] == [
+            ("no_concepts", "Concepts: functions, algorithms"),
+            ("no_signature", "I would rather not."),
+        ]
     stage = run_stage(tmp_path / "lax", data_folder, "abf", largest_reject_share=0.7)
     assert len(read_rows(stage.parts_of(Task), Task)) == 1
+
+
+def test_refused_replies_keep_what_the_endpoint_said(tmp_path: Path, data_folder: Path) -> None:
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        if "def b(values)" not in json.dumps(body):
+            return None
+        return 400, {}, b'{"error": {"message": "this is against our policy"}}'
+
+    seeds = [seed(number, name) for number, name in enumerate("ab")]
+    config = Config(name="test")
+    with ReplayServer(recording(seeds, config), model=config.model.name, fault=fault) as server:
+        stage = run_stage(tmp_path, data_folder, "ab", url=server.url)
+    (reject,) = read_rows(stage.parts_of(Reject), Reject)
+    assert (reject.row_id, reject.reason) == ("s000001/concepts-00", "refused")
+    assert "this is against our policy" in reject.detail

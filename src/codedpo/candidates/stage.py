@@ -11,6 +11,9 @@ from codedpo.llm.parse import Extraction, extract_code
 from codedpo.llm.parse_tests import Dropped, extract_tests
 from codedpo.llm.prompts import conversation, sampling_of, text_row
 
+_USELESS = ("refused", "no_tests", *(found.value for found in Extraction if found is not Extraction.FOUND))
+"""Reasons to reject a whole reply, and not one assertion of it."""
+
 
 def solution_request(task: Task, config: CandidatesConfig, seed: int) -> Request:
     """Ask for the solutions of a task; the message is also the prompt of the preference pairs."""
@@ -41,8 +44,9 @@ def run(context: StageContext) -> None:
         TooManyRejectsError: hardly any reply holds code.
     """
     for part in context.parts(context.read(Task)):
-        _run_part(context, part)
         _check_rejects(context)
+        _run_part(context, part)
+    _check_rejects(context)
 
 
 def _run_part(context: StageContext, part: Part[Task]) -> None:
@@ -118,10 +122,12 @@ def parse_tests(
 
 
 def _check_rejects(context: StageContext) -> None:
-    counters = [marker["counters"] for marker in context.folder.part_markers()]
+    """Look at all parts that are written, also by an earlier command: what stopped that one stops this one."""
+    markers = context.folder.part_markers()
+    rejected = {reason: sum(marker["rejects"].get(reason, 0) for marker in markers) for reason in _USELESS}
     context.check_rejects(
-        int(sum(counter.get("replies_used", 0) for counter in counters)),
-        int(sum(counter.get("replies_without_code", 0) for counter in counters)),
+        int(sum(marker["counters"].get("replies_used", 0) for marker in markers)),
+        rejected,
         context.config.candidates.largest_reject_share,
         "read the texts, and use a stronger model or a larger max_tokens",
     )

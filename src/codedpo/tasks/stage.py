@@ -1,5 +1,6 @@
 """Stage 2: two calls a seed (concepts, then a task), or given tasks; near-duplicates and benchmark problems out."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from codedpo.context import Part, StageContext
 from codedpo.core.config import Config
 from codedpo.core.near_duplicates import near_duplicates
 from codedpo.core.records import Reject, Seed, Task, Text, TextKind
+from codedpo.core.tables import read_rows
 from codedpo.llm.base import Request
 from codedpo.llm.prompts import conversation, sampling_of, text_row
 from codedpo.services import Services
@@ -56,6 +58,7 @@ def run(context: StageContext) -> None:
     seeds = context.read(Seed)
     for part in context.parts(seeds, whole=True):
         _run_part(context, part)
+    _check_rejects(context)
 
 
 def _run_part(context: StageContext, part: Part[Seed]) -> None:
@@ -66,19 +69,33 @@ def _run_part(context: StageContext, part: Part[Seed]) -> None:
         text.parent_id: parse_concepts(text.text) for text in texts if text.finish_reason != "refused"
     }
     asked = [seed for seed in seeds if concepts.get(seed.seed_id)]
-    rejects.extend(
-        Reject(seed.seed_id, "no_concepts", "") for seed in seeds if not concepts.get(seed.seed_id)
-    )
+    rejects.extend(_without_concepts(text) for text in texts if not concepts.get(text.parent_id))
     requests = {seed.seed_id: task_request(seed, concepts[seed.seed_id], config) for seed in asked}
     answers = _ask(context, requests, TextKind.TASK)
     tasks = list(_tasks(seeds, concepts, answers, rejects))
-    context.check_rejects(
-        len(tasks),
-        len(seeds) - len(tasks),
-        config.tasks.largest_reject_share,
-        "read the reasons in the table rejects, and use a stronger model or other seeds",
-    )
     part.write({Text: [*texts, *answers], Task: _checked(tasks, context, rejects)}, rejects)
+
+
+def _without_concepts(text: Text) -> Reject:
+    if text.finish_reason == "refused":
+        return Reject(text.text_id, "refused", text.text[:200])
+    return Reject(text.parent_id, "no_concepts", text.text[:200])
+
+
+def _check_rejects(context: StageContext) -> None:
+    """Look at what is written, also by an earlier command: what stopped that one stops this one.
+
+    A reject of a seed or of a reply begins with the seed's id, one of a finished task with the task's.
+    """
+    rejects = read_rows(context.folder.parts_of(Reject), Reject)
+    of_replies = Counter(reject.reason for reject in rejects if reject.row_id.startswith("s"))
+    tasks = sum(marker["rows"]["tasks"] for marker in context.folder.part_markers())
+    context.check_rejects(
+        tasks + len(rejects) - of_replies.total(),
+        of_replies,
+        context.config.tasks.largest_reject_share,
+        f"read the reasons in {context.folder.path / 'rejects'}, and use a stronger model or other seeds",
+    )
 
 
 def _checked(tasks: Sequence[Task], context: StageContext, rejects: list[Reject]) -> list[Task]:
