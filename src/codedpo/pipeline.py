@@ -117,6 +117,18 @@ def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
     return inputs
 
 
+def _has_work(stage: Stage, config: Config, *, may_adopt: bool) -> bool:
+    """Tell whether neither the run nor the base run that it may adopt from has finished a stage."""
+    runs = [config.run_folder, *([Path(config.base_run)] if config.base_run and may_adopt else [])]
+    return all(StageFolder(stage_path(run, stage.name)).summary() is None for run in runs)
+
+
+def _check_model(work: Sequence[Stage], services: Services) -> None:
+    """Reach the model before hours go into a stage that does not ask it; one that does notices by itself."""
+    if work and "model" not in work[0].services and any("model" in stage.services for stage in work):
+        services.reach_model()
+
+
 def _run_stage(
     stage: Stage,
     config: Config,
@@ -232,6 +244,12 @@ def run_one(
                 check = getattr(_module_of(stage), "check", None)
                 if check is not None:
                     check(services)
+            work = [
+                stage
+                for stage in stages
+                if _has_work(stage, config, may_adopt=stage_position(stage.name) < first_redone)
+            ]
+            _check_model(work, services)
             if is_new and (line := outlook(config, until)):
                 voice.say(line, event="outlook", style="dim")
             for stage in stages:

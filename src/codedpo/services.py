@@ -71,6 +71,16 @@ class Services:
             resolved = folder / "config.resolved.json"
             base = json.loads(resolved.read_text())["base_run"] if resolved.exists() else ""
 
+    def reach_model(self) -> None:
+        """Make sure that the model is there, without asking it for a reply.
+
+        Raises:
+            BackendError: its endpoint is gone, refuses the key or does not serve it, or its files cannot be had.
+        """
+        check = getattr(self.generator.inner, "check", None)
+        if check is not None:
+            check()
+
     def check_model(self) -> str:
         """Ask the model for one short reply, past the cache, and say what answered.
 

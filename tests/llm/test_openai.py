@@ -436,7 +436,17 @@ def test_no_server_and_no_such_model_are_one_sentence() -> None:
     with pytest.raises(BackendError, match=f"{url}/v1 cannot be reached .*; start the server"):
         list(OpenAIGenerator(url, "m").generate([request()]))
     with ReplayServer([]) as server, pytest.raises(BackendError, match="no model gpt-9; .* one of: recorded"):
-        _ = OpenAIGenerator(server.url, "gpt-9").identity
+        OpenAIGenerator(server.url, "gpt-9").check()
+
+
+def test_a_model_that_is_named_is_known_without_its_server() -> None:
+    url = _closed_port()
+    with ReplayServer([]) as server:
+        named = OpenAIGenerator(server.url, "recorded").identity
+        assert OpenAIGenerator(server.url).identity == named
+    assert OpenAIGenerator(url, "recorded").identity == named
+    with pytest.raises(BackendError, match="cannot be reached .*; start the server .*, give model.name"):
+        _ = OpenAIGenerator(url).identity
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x"])

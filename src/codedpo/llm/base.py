@@ -66,7 +66,8 @@ class Generator(Protocol):
     """A model that answers requests.
 
     Constructing one is cheap: weights are loaded, and endpoints asked, on the first ``generate``. Every kind also
-    has a class method ``from_config(model: ModelConfig, resources: ResourcesConfig)``.
+    has a class method ``from_config(model: ModelConfig, resources: ResourcesConfig)``, and may have a method
+    ``check()`` that raises early, before other stages run, where the model cannot be asked.
 
     Raises:
         BackendError: the model or endpoint is unavailable; nothing that was yielded before is lost.

@@ -97,8 +97,19 @@ class OpenAIGenerator:
 
     @property
     def identity(self) -> str:
-        """The model's name as reported, and the prompt style: the same model at another address is the same."""
-        return f"openai/{self.model}/{self.prompt_style}"
+        """The model's name and the prompt style: the same model at another address is the same.
+
+        A model that the config names is not asked for: what it wrote can be used when its server is gone.
+        """
+        return f"openai/{self._asked_model or self.model}/{self.prompt_style}"
+
+    def check(self) -> None:
+        """Make sure that the endpoint is there, takes the key, and serves the model.
+
+        Raises:
+            BackendError: it does not.
+        """
+        _ = self.model
 
     def client(self) -> "AsyncOpenAI":
         """Make a client that leaves all retries to us."""
@@ -146,9 +157,10 @@ class OpenAIGenerator:
     def unreachable(self, error: BaseException) -> BackendError:
         """Say that nobody answers at the address."""
         cause = error.__cause__ or error
+        unnamed = "" if self._asked_model else " or, to use what it wrote before, give model.name"
         return BackendError(
             f"{self.url} cannot be reached ({str(cause) or type(cause).__name__}); "
-            "start the server there or mend model.url."
+            f"start the server there or mend model.url{unnamed}."
         )
 
     def no_access(self, status: int) -> BackendError:

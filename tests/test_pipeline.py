@@ -1,0 +1,66 @@
+"""Reuse, resume and adoption of stages, on recorded answers behind a real endpoint."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.test_cli import ROOT
+
+from codedpo import pipeline
+from codedpo.core.config import Config
+from codedpo.core.config_files import load_config
+from codedpo.core.errors import BackendError, StaleError
+from codedpo.core.progress import Voice
+from codedpo.core.stage import StageFolder
+from codedpo.llm.recorded import read_recording
+from codedpo.llm.replay_server import ReplayServer
+
+CHAIN = ROOT / "tests" / "e2e" / "chain.yaml"
+ANSWERS = ROOT / "tests" / "e2e" / "answers.jsonl.gz"
+ROWS = ROOT / "tests" / "e2e" / "seeds.jsonl"
+
+
+@pytest.fixture
+def server() -> Iterator[ReplayServer]:
+    with ReplayServer(read_recording(ANSWERS)) as running:
+        yield running
+
+
+def config_of(folder: Path, url: str, *overrides: str, model: str = "recorded", rows: Path = ROWS) -> Config:
+    own = (
+        f"runs_folder={folder}",
+        "evaluation.benchmarks=[]",
+        f"model={{kind: openai, name: {model}, url: {url}}}",
+        f"seeds.sources=[{{kind: rows, path: {rows}}}]",
+    )
+    return load_config(CHAIN, [*own, *overrides])
+
+
+def run(config: Config, until: str = "tasks", redo: str = "") -> None:
+    pipeline.run(config, Voice(quiet=True), until=until, redo=redo)
+
+
+def written(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_a_server_wrote_is_used_when_it_is_gone(tmp_path: Path) -> None:
+    with ReplayServer(read_recording(ANSWERS)) as server:
+        config = config_of(tmp_path, server.url)
+        run(config, "candidates")
+    before = written(config.run_folder / "3-candidates")
+    run(config, "candidates")
+    assert written(config.run_folder / "3-candidates") == before
+    run(config, "candidates", redo="candidates")
+    assert StageFolder(config.run_folder / "3-candidates").summary() is not None, "all replies are cached"
+    with pytest.raises(StaleError, match=r"2-tasks was made with other settings \(model: .*recorded.*other"):
+        run(config_of(tmp_path, server.url, model="other"), "candidates")
+
+
+def test_a_server_that_is_not_there_is_noticed_before_the_first_stage(tmp_path: Path) -> None:
+    with ReplayServer([]) as server:
+        config = config_of(tmp_path, server.url)
+    with pytest.raises(BackendError, match="cannot be reached"):
+        run(config)
+    assert not (config.run_folder / "1-seeds").exists()
+    run(config, "seeds")
