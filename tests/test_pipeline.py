@@ -1,5 +1,6 @@
 """Reuse, resume and adoption of stages, on recorded answers behind a real endpoint."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,28 @@ def test_a_server_that_is_not_there_is_noticed_before_the_first_stage(tmp_path: 
         run(config)
     assert not (config.run_folder / "1-seeds").exists()
     run(config, "seeds")
+
+
+@pytest.mark.parametrize("left", ["nothing", "an unfinished stage"])
+def test_an_adopted_stage_that_its_own_run_does_anew_is_not_written(
+    left: str, tmp_path: Path, server: ReplayServer
+) -> None:
+    base = config_of(tmp_path, server.url, "name=base")
+    run(base)
+    config = config_of(tmp_path, server.url, f"base_run={base.run_folder}", "name=other")
+    run(config)
+    folder = base.run_folder / "2-tasks"
+    assert not (config.run_folder / "2-tasks" / "identity.json").exists()
+    if left == "nothing":
+        StageFolder(folder).remove()
+    else:
+        for name in ("stage.json", "parts/00000.json"):
+            (folder / name).unlink()
+        shutil.rmtree(folder / "texts")
+    before = written(folder)
+    with pytest.raises(StaleError, match=r"base has not finished tasks, .*; finish it there, .*--redo tasks"):
+        run(config)
+    assert written(folder) == before
+    run(config, redo="tasks")
+    assert (config.run_folder / "2-tasks" / "stage.json").exists()
+    assert written(folder) == before

@@ -14,7 +14,7 @@ from typing import Any
 from codedpo.context import StageContext
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
-from codedpo.core.errors import BackendError, ConfigError
+from codedpo.core.errors import BackendError, ConfigError, StaleError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary, write_json
@@ -102,6 +102,20 @@ def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
     return True
 
 
+def _check_adopted(folder: StageFolder, stage: Stage, config: Config, identity: dict[str, Any]) -> None:
+    """Make sure that an adopted stage can be used as it is: only the run that it belongs to may write it.
+
+    Raises:
+        StaleError: that run has begun it anew and not finished it, or has made it with other settings.
+    """
+    if folder.summary() is None:
+        raise StaleError(
+            f"base_run {config.base_run} has not finished {stage.name}, which {config.run_folder} adopted "
+            f"({folder.path}); finish it there, or make it here with --redo {stage.name}."
+        )
+    folder.check(identity, DEFAULTS)
+
+
 def _module_of(stage: Stage) -> ModuleType:
     """Import a stage: ``run(context)`` and, where something can be seen to be missing early, ``check(services)``."""
     return importlib.import_module(f"codedpo.{stage.name}.stage")
@@ -149,7 +163,11 @@ def _run_stage(
             event="stage_adopted",
             stage=stage.name,
         )
-    folder = StageFolder(stage_path(config.run_folder, stage.name)).open(identity, DEFAULTS)
+    folder = StageFolder(stage_path(config.run_folder, stage.name))
+    if folder.path == own:
+        folder.open(identity, DEFAULTS)
+    else:
+        _check_adopted(folder, stage, config, identity)
     summary = folder.summary()
     if summary is not None:
         voice.say(

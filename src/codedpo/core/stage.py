@@ -99,14 +99,21 @@ class StageFolder:
             if self.path.exists():
                 shutil.rmtree(self.path)
             write_json(self.path / "identity.json", identity)
-            return self
+        self.check(identity, defaults)
+        return self
+
+    def check(self, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
+        """Compare the stored identity, and write nothing; the arguments are those of ``differences``.
+
+        Raises:
+            StaleError: the folder holds a result of another identity; the fields that differ are named.
+        """
         if fields := self.differences(identity, defaults):
             name = self.path.name.partition("-")[2]
             raise StaleError(
                 f"{self.path} was made with other settings ({'; '.join(fields)}); "
                 f"go back to them, name a new run, or redo it with --redo {name}."
             )
-        return self
 
     def stored_identity(self) -> dict[str, Any] | None:
         """Return the identity that the folder was opened with, or None where it was not."""
