@@ -1,5 +1,6 @@
 """Reuse, resume and adoption of stages, on recorded answers behind a real endpoint."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from tests.test_cli import ROOT
 from codedpo import pipeline
 from codedpo.core.config import Config
 from codedpo.core.config_files import load_config
-from codedpo.core.errors import BackendError, StaleError
+from codedpo.core.errors import BackendError, ConfigError, StaleError
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder
 from codedpo.llm.recorded import read_recording
@@ -90,3 +91,34 @@ def test_an_adopted_stage_that_its_own_run_does_anew_is_not_written(
     run(config, redo="tasks")
     assert (config.run_folder / "2-tasks" / "stage.json").exists()
     assert written(folder) == before
+
+
+@pytest.mark.parametrize("kind", ["rows", "folder"])
+def test_a_source_of_seeds_that_has_changed_is_stale_and_one_that_is_gone_is_not(
+    kind: str, tmp_path: Path, server: ReplayServer
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    sources = f"seeds.sources=[{{kind: folder, path: {source}, license: mit}}]"
+    file = source / "code.py"
+    rows = map(json.loads, ROWS.read_text(encoding="utf-8").splitlines())
+    file.write_text("\n".join(row["content"] for row in rows))
+    if kind == "rows":
+        file = shutil.copy(ROWS, source / "seeds.jsonl")
+        sources = f"seeds.sources=[{{kind: rows, path: {file}}}]"
+    config = config_of(tmp_path, server.url, sources)
+    run(config, "seeds")
+    before = written(config.run_folder / "1-seeds")
+    content = file.read_text(encoding="utf-8")
+    file.write_text(content + "\n", encoding="utf-8")
+    with pytest.raises(StaleError, match=r"1-seeds was made with other settings \(sources\..*source"):
+        run(config, "seeds")
+    file.write_text(content, encoding="utf-8")
+    run(config, "seeds")
+    shutil.rmtree(source)
+    run(config, "seeds")
+    run(config_of(tmp_path, server.url, sources, f"base_run={config.run_folder}", "name=other"), "seeds")
+    assert (tmp_path / "other" / "1-seeds" / "adopted.json").exists()
+    assert written(config.run_folder / "1-seeds") == before
+    with pytest.raises(ConfigError, match="does not exist"):
+        run(config, "seeds", redo="seeds")

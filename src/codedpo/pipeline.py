@@ -4,7 +4,7 @@ import fcntl
 import importlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary, write_json
 from codedpo.manifest import note_origins, record_attempt
 from codedpo.plan import outlook
+from codedpo.seeds.sources import source_digest
 from codedpo.services import Services
 from codedpo.stages import AFTER_DATA, STAGE_NAMES, STAGES, Stage, stage_path, stage_position
 from codedpo.tasks.given import read_tasks
@@ -36,9 +37,13 @@ def _prompts_digest(name: str) -> str:
 
 
 def identity_of(
-    stage: Stage, config: Config, services: Services, summaries: dict[str, StageSummary]
+    stage: Stage,
+    config: Config,
+    services: Services,
+    summaries: dict[str, StageSummary],
+    stored: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Collect all that a stage's rows depend on."""
+    """Collect all that a stage's rows depend on; ``stored`` is the identity of a result that may be used again."""
     plain = config.model_dump(mode="json")
     settings = {section: plain[section] for section in stage.sections}
     identity = {
@@ -54,6 +59,8 @@ def identity_of(
             if other.name in summaries and set(other.writes) & set(stage.reads)
         },
     }
+    if "seeds" in stage.sections and (sources := _sources(config, stored or {})):
+        identity["sources"] = sources
     if "benchmarks" in stage.services:
         identity["benchmarks"] = config.kept_out
     if "given tasks" in stage.services and config.tasks.file:
@@ -68,6 +75,13 @@ def identity_of(
     if "variants" in stage.sections:
         identity["variants"] = {name: _results_digest(config.run_folder / name) for name in config.variants}
     return identity
+
+
+def _sources(config: Config, stored: Mapping[str, Any]) -> dict[str, str]:
+    """Digest each folder and table of seeds; one that is not on this machine counts as unchanged."""
+    noted = stored.get("sources", {})
+    sources = [source for source in config.seeds.sources if source.path]
+    return {source.path: source_digest(source) or noted.get(source.path, "") for source in sources}
 
 
 def _results_digest(run_folder: Path) -> str:
@@ -131,10 +145,10 @@ def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
     return inputs
 
 
-def _has_work(stage: Stage, config: Config, *, may_adopt: bool) -> bool:
-    """Tell whether neither the run nor the base run that it may adopt from has finished a stage."""
+def _places(stage: Stage, config: Config, *, may_adopt: bool) -> list[StageFolder]:
+    """Return where a result may be that can be used again: in the run, and in the base run that it may adopt from."""
     runs = [config.run_folder, *([Path(config.base_run)] if config.base_run and may_adopt else [])]
-    return all(StageFolder(stage_path(run, stage.name)).summary() is None for run in runs)
+    return [StageFolder(stage_path(run, stage.name)) for run in runs]
 
 
 def _check_model(work: Sequence[Stage], services: Services) -> None:
@@ -153,7 +167,8 @@ def _run_stage(
     may_adopt: bool,
 ) -> StageSummary:
     """Run, resume or reuse one stage; one that is to be redone is not adopted."""
-    identity = identity_of(stage, config, services, summaries)
+    stored = map(StageFolder.stored_identity, _places(stage, config, may_adopt=may_adopt))
+    identity = identity_of(stage, config, services, summaries, next(filter(None, stored), None))
     note_origins(config.run_folder, services, voice)
     own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
     if may_adopt and not own.exists() and _adopt(config, stage, identity):
@@ -262,18 +277,16 @@ def run_one(
                 check = getattr(_module_of(stage), "check", None)
                 if check is not None:
                     check(services)
-            work = [
-                stage
-                for stage in stages
-                if _has_work(stage, config, may_adopt=stage_position(stage.name) < first_redone)
-            ]
-            _check_model(work, services)
+            may_adopt = {stage: stage_position(stage.name) < first_redone for stage in stages}
+            places = {stage: _places(stage, config, may_adopt=may_adopt[stage]) for stage in stages}
+            _check_model(
+                [stage for stage in stages if not any(map(StageFolder.summary, places[stage]))], services
+            )
             if is_new and (line := outlook(config, until)):
                 voice.say(line, event="outlook", style="dim")
             for stage in stages:
-                may_adopt = stage_position(stage.name) < first_redone
                 summaries[stage.name] = _run_stage(
-                    stage, config, services, voice, summaries, may_adopt=may_adopt
+                    stage, config, services, voice, summaries, may_adopt=may_adopt[stage]
                 )
         finally:
             services.close()

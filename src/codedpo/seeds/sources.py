@@ -16,11 +16,14 @@ from typing import Any
 from codedpo.core.cache import cache_folder
 from codedpo.core.config import SourceConfig
 from codedpo.core.errors import ConfigError, DataError
+from codedpo.core.fingerprint import digest_of, file_sha256
 from codedpo.core.pypi import download
 from codedpo.core.records import Reject
 from codedpo.seeds.licenses import of_metadata
 
 _SKIPPED_FOLDERS = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
+_MOST_BYTES_READ_TWICE = 2**30
+"""A file that is larger is recognised by its size and time, since every command would read it for its digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +101,40 @@ def _is_wanted(path: str) -> bool:
     )
 
 
-def _read_folder(source: SourceConfig) -> Iterator[SourceFile | Reject]:
-    folder = Path(source.path)
-    if not folder.is_dir():
-        raise ConfigError(f"the seed folder {folder} does not exist; mend seeds.sources.path.")
+def source_digest(source: SourceConfig) -> str:
+    """Digest what a folder or table holds, so that a change is noticed; '' where it is not on this machine.
+
+    A package needs none: its name and version say what it holds.
+    """
+    path = Path(source.path)
+    if source.kind == "folder" and path.is_dir():
+        return digest_of({relative: _file_digest(file) for relative, file in _files(path)})
+    return _file_digest(path) if source.kind == "rows" and path.is_file() else ""
+
+
+def _file_digest(path: Path) -> str:
+    status = path.stat()
+    if status.st_size > _MOST_BYTES_READ_TWICE:
+        return digest_of([status.st_size, status.st_mtime_ns])
+    return file_sha256(path)[:16]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the Python files below a folder, sorted, each with its path from there."""
     for path in sorted(folder.rglob("*.py")):
         relative = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
         if not hidden and not _SKIPPED_FOLDERS & set(relative.parts) and path.is_file():
-            yield _decoded(
-                source.name or folder.resolve().name,
-                relative.as_posix(),
-                source.license.lower(),
-                path.read_bytes(),
-            )
+            yield relative.as_posix(), path
+
+
+def _read_folder(source: SourceConfig) -> Iterator[SourceFile | Reject]:
+    folder = Path(source.path)
+    if not folder.is_dir():
+        raise ConfigError(f"the seed folder {folder} does not exist; mend seeds.sources.path.")
+    name = source.name or folder.resolve().name
+    for relative, path in _files(folder):
+        yield _decoded(name, relative, source.license.lower(), path.read_bytes())
 
 
 def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
