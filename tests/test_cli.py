@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,23 @@ def test_what_a_late_stage_lacks_is_said_before_the_first(
     assert done.returncode == 2
     assert sentence in done.stderr
     assert not list(tmp_path.glob("quickstart/1-seeds"))
+
+
+def test_a_folder_that_cannot_be_made_and_a_full_disk_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = codedpo("run", *CHAIN, f"runs_folder={tmp_path / 'file'}", "--until", "seeds")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {tmp_path / 'file' / 'chain'} cannot be read or written (Not a directory); "
+        "mend the path or its permissions.\n"
+    )
+    command = [sys.executable, "-m", "codedpo", "run", *CHAIN, f"runs_folder={tmp_path}", "--until", "seeds"]
+    limited = f"ulimit -f 0; exec {shlex.join(command)}"  # no file may have a byte
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: a file of the run finds no room (File too large); free its disk and run again.\n"
+    )
 
 
 def test_wrong_arguments_are_a_usage_error() -> None:

@@ -1,5 +1,6 @@
 """The command line: verbs, no logic."""
 
+import errno
 import json
 import os
 import sys
@@ -271,6 +272,16 @@ def list_command(as_json: AsJson = False) -> None:
     _print_json(points) if as_json else print_extension_points(points)
 
 
+def _sentence_of(error: OSError) -> str:
+    """Say what the system refuses; '' where the error names no file, which is then a fault of the program."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        place = error.filename or "a file of the run"
+        return f"{place} finds no room ({error.strerror}); free its disk and run again."
+    if error.filename:
+        return f"{error.filename} cannot be read or written ({error.strerror}); mend the path or its permissions."
+    return ""
+
+
 def main() -> None:
     """Run the command line; errors become one sentence on standard error and a documented exit code."""
     # Threads of torch's libgomp otherwise spin at barriers, which starves them as soon as somebody shares the cores.
@@ -280,6 +291,11 @@ def main() -> None:
     except CodedpoError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not (sentence := _sentence_of(error)):
+            raise
+        typer.secho(f"error: {sentence}", fg=typer.colors.RED, err=True)
+        sys.exit(ExitCode.FAILURE)
     except SystemExit as stop:
         if stop.code == ExitCode.INTERRUPTED:
             typer.secho("interrupted; the same command goes on from what is stored.", err=True)

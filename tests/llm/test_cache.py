@@ -177,6 +177,33 @@ def test_what_is_no_cache_is_refused_in_a_sentence(tmp_path: Path) -> None:
         export_recording(tmp_path / "absent", tmp_path / "recording.jsonl.gz")
 
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from codedpo.core.errors import DataError
+from codedpo.llm.base import Message, Request, Sampling
+from codedpo.llm.cache import CachedGenerator
+
+class Silent:
+    identity = "silent"
+    def generate(self, requests):
+        return iter(())
+
+cache = CachedGenerator(Silent(), Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))  # a disk that is full after so many bytes
+try:
+    list(cache.generate([Request("a", (Message("user", "hello" * 2**20),), Sampling(1.0))]))
+except DataError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path / "cache.sqlite")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "cache.sqlite cannot be written" in done.stdout, done.stderr
+
+
 def test_a_recording_answers_as_the_cache_did(tmp_path: Path) -> None:
     generator = CachedGenerator(Numbers(), tmp_path / "cache.sqlite")
     requests = [ask(3), ask(2, "dépenses \x00 ✓", name="b")]

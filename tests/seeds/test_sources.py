@@ -78,6 +78,17 @@ def test_broken_archive_and_changed_archive_are_refused(cache: Path) -> None:
         list(read(SourceConfig(kind="pypi", name="thing", version="1.0")))
 
 
+def test_a_torn_archive_is_named(cache: Path) -> None:
+    with tarfile.open(cache / "thing-1.0.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("thing-1.0/thing/a.py")
+        member.size = 100_000
+        archive.addfile(member, io.BytesIO(bytes(number % 251 for number in range(100_000))))
+    whole = (cache / "thing-1.0.tar.gz").read_bytes()
+    (cache / "thing-1.0.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="not a readable archive"):
+        list(read(SourceConfig(kind="pypi", name="thing", version="1.0")))
+
+
 def test_folder_is_sorted_and_hidden_parts_are_skipped(tmp_path: Path) -> None:
     for name in ("z.py", "sub/a.py", ".venv/lib.py", "node_modules/x.py", "note.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -120,3 +131,23 @@ def test_bad_rows_are_named(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "rows.jsonl").write_text(line)
     with pytest.raises(DataError, match=message):
         list(read(SourceConfig(kind="rows", path=str(tmp_path / "rows.jsonl"))))
+
+
+LINE = (json.dumps(ROWS[0]) + "\n").encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain.jsonl.gz", LINE),
+        ("torn.jsonl.gz", gzip.compress(LINE * 100, mtime=0)[:-20]),
+        ("damaged.jsonl.gz", gzip.compress(LINE, mtime=0)[:20] + b"\xff" * 40),
+        ("latin.jsonl", LINE.replace(b"def f", "# \xe9".encode("latin-1"))),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        DataError, match=rf"{name} cannot be read after line \d+ \(.*\); give whole JSON lines"
+    ):
+        list(read(SourceConfig(kind="rows", path=str(tmp_path / name))))

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Generator as ClosableStream
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from itertools import chain
 from pathlib import Path
@@ -147,9 +148,10 @@ class CachedGenerator:
     def _ask(
         self, missing: list[Request], key_of: dict[str, str], by_key: dict[str, list[Request]]
     ) -> Iterator[Reply]:
-        self._connection.execute("BEGIN")
-        self._describe(missing)
-        self._connection.execute("COMMIT")
+        with self._writing():
+            self._connection.execute("BEGIN")
+            self._describe(missing)
+            self._connection.execute("COMMIT")
         stream = self.inner.generate(missing)
         try:
             for reply in stream:
@@ -182,7 +184,8 @@ class CachedGenerator:
             position: reply for position, reply in self._recorded[key].items() if position not in known
         }
         if recorded:
-            self._describe([request])
+            with self._writing():
+                self._describe([request])
         for reply in recorded.values():
             self._keep(key, reply)
         return known | recorded
@@ -195,19 +198,21 @@ class CachedGenerator:
 
     def _commit(self) -> None:
         rows = [(self.identity, key, *astuple(reply)[1:]) for key, reply in self._pending]
-        try:
+        with self._writing():
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                _INSERT,
-                rows,
-            )
+            self._connection.executemany(_INSERT, rows)
             self._connection.execute("COMMIT")
+        self._pending.clear()
+        self._committed_at = time.monotonic()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
             raise DataError(
                 f"the request cache {self.path} cannot be written ({error}); free its disk."
             ) from error
-        self._pending.clear()
-        self._committed_at = time.monotonic()
 
     def _counted(self, reply: Reply, origin: str) -> Reply:
         self._counters[f"{origin}_replies"] += 1

@@ -6,6 +6,7 @@ import json
 import tarfile
 import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -83,7 +84,7 @@ def _members(archive: Path) -> dict[str, bytes]:
             with tarfile.open(archive) as tar:
                 files = [member for member in tar if member.isfile() and _is_wanted(member.name)]
                 contents = {member.name: _bytes(tar.extractfile(member)) for member in files}
-    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
         raise DataError(f"{archive} is not a readable archive ({error}); delete it and run again.") from error
     return dict(sorted(contents.items(), key=lambda item: (item[0].count("/"), item[0])))
 
@@ -144,7 +145,10 @@ def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     for number, row in enumerate(_table(path)):
         missing = {"content", "path", "repo_name", "license"} - row.keys()
         if missing:
-            raise DataError(f"row {number} of {path} lacks {', '.join(sorted(missing))}; see docs/seeds.md.")
+            raise DataError(
+                f"row {number} of {path} lacks {', '.join(sorted(missing))}; each row needs content, path, repo_name "
+                "and license, as The Stack has them."
+            )
         if not str(row["path"]).endswith(".py"):
             continue
         given = row["license"]
@@ -168,12 +172,23 @@ def _table(path: Path) -> Iterator[dict[str, Any]]:
             ) from error
         return
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"line {number + 1} of {path} is not JSON ({error}); mend it.") from error
-            if not isinstance(row, dict):
-                raise DataError(f"line {number + 1} of {path} is not an object; mend it.")
-            yield row
+    number = 0
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                yield _row(path, number, line)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read after line {number} ({error}); give whole JSON lines in UTF-8, gzipped where "
+            "the name ends in .gz."
+        ) from error
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"line {number} of {path} is not JSON ({error}); mend it.") from error
+    if not isinstance(row, dict):
+        raise DataError(f"line {number} of {path} is not an object; mend it.")
+    return row
