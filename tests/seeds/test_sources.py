@@ -144,6 +144,7 @@ LINE = (json.dumps(ROWS[0]) + "\n").encode()
         ("damaged.jsonl.gz", gzip.compress(LINE, mtime=0)[:20] + b"\xff" * 40),
         ("latin.jsonl", LINE.replace(b"def f", "# \xe9".encode("latin-1"))),
     ],
+    ids=["no gzip", "torn", "damaged", "no UTF-8"],
 )
 def test_a_table_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

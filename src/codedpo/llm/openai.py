@@ -26,7 +26,9 @@ class OpenAIGenerator:
     An overloaded endpoint (429, 503, 529) is given time, as long as ``retry-after`` says, by all calls
     together; that costs no attempt. Other passing failures (500, 502, a time-out, garbage, an empty answer)
     are tried again ``attempts`` times; then the sample is yielded as refused, or, where the endpoint has not
-    answered anything yet, the run stops. Replies that have arrived are yielded before an error is raised.
+    answered anything yet, the run stops. So it does where no prompt would fare better: no key, no credit, no such
+    model or temperature, or several different prompts refused and none answered. A prompt that is refused while
+    others are answered is yielded as refused. Replies that have arrived are yielded before an error is raised.
 
     Args:
         url: Base address, ``http://localhost:8000`` or ``https://host/v1``.
@@ -197,11 +199,13 @@ class OpenAIGenerator:
                 yield item
         finally:
             run.leave()
-            thread.join()
-            while not replies.empty():
-                item = replies.get()
-                if isinstance(item, Reply):
-                    self._late.append(item)
+            try:
+                thread.join()
+            finally:  # A second interrupt ends the waiting, and keeps what has come so far.
+                while not replies.empty():
+                    item = replies.get()
+                    if isinstance(item, Reply):
+                        self._late.append(item)
 
     def late_replies(self) -> list[Reply]:
         """Hand out, once, the replies that nobody took from a stream that was left early."""
