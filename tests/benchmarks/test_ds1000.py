@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import json
 import os
+import textwrap
 from collections import Counter
 from dataclasses import replace
 
@@ -138,6 +139,36 @@ def test_the_block_of_a_reply_is_judged(sandbox, benchmark, problems):
         reply = f"Here it is:\n\n```python\n{problem.canonical_solution.rstrip()}\n```\n\nThat does it."
         answer = scoring.answer_of(reply, problem)
         assert verdicts_of(sandbox, benchmark, problem, answer.solution, answer.plain) == ["passed", "passed"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}",
+        "{}\n</code>\nEND SOLUTION",
+        "BEGIN SOLUTION\n<code>\n{}\n</code>\nEND SOLUTION\n<code>\nprint(result)\n</code>",
+        "```python\n{}\n```",
+        "Between <code> and </code> belongs:\n\n```python\n{}\n</code>\nEND SOLUTION\n```\nThat does it.",
+        "{}\n</code>\n\nOr, shorter:\n```python\nresult = 0\n```",
+        "{}\n```\nThat does it.",
+    ],
+)
+def test_every_published_solution_is_found_whole_in_every_form_of_a_reply(benchmark, problems, form):
+    different = []
+    for problem in problems:
+        answer = scoring.answer_of(form.format(problem.canonical_solution), problem)
+        job = benchmark.job(problem, [problem.canonical_solution, answer.solution])
+        if len(set(map(statements_of, job.solutions))) > 1:
+            different.append(problem.problem_id)
+    assert not different
+
+
+def statements_of(program):
+    """Return what an answer's text means, whatever the indentation of its place."""
+    text = ast.literal_eval(parse(program).body[0].value)
+    first = next(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    body = text if first.startswith(" ") else textwrap.indent(text, " ")
+    return ast.dump(parse(f"if True:\n{body}"))
 
 
 def test_a_lacking_library_is_not_run(sandbox, benchmark, problems, of_numpy):

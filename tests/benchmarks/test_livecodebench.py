@@ -6,6 +6,9 @@ import pytest
 from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.livecodebench import checks
 from codedpo.core.records import Outcome
+from codedpo.evaluation.scoring import answer_of
+from codedpo.llm.parse import Extraction
+from codedpo.llm.source import syntax_tree
 from codedpo.sandbox.local import PRELOAD, LocalSandbox
 
 
@@ -60,6 +63,37 @@ def test_a_method_is_judged_by_its_value(sandbox, benchmark, problems):
     assert Outcome.FAILED in outcomes(sandbox, benchmark, problem, method.format(99 - 98))
     function = "def countSeniors(details: List[str]) -> int:\n    " + body
     assert set(outcomes(sandbox, benchmark, problem, function.format(60))) == {Outcome.PASSED}
+
+
+def test_a_bare_function_in_a_reply_is_judged(sandbox, benchmark, problems):
+    """As in the official harness, which takes the function where there is no class."""
+    problem = problems["2727"]
+    reply = (
+        "It is:\n```python\nOLD = 60\n\ndef countSeniors(details):\n"
+        "    return sum(int(one[11:13]) > OLD for one in details)\n\nprint(countSeniors([]))\n```"
+    )
+    answer = answer_of(reply, problem)
+    assert answer.extraction is Extraction.FOUND
+    assert "print" not in answer.solution
+    assert set(outcomes(sandbox, benchmark, problem, answer.solution)) == {Outcome.PASSED}
+    other = answer_of(reply.replace("countSeniors", "seniors"), problem)
+    assert other.extraction is Extraction.NO_ENTRY_POINT
+
+
+def test_published_answers_are_found_whole_without_a_fence(problems, submissions):
+    """Programs of o1-mini as bare replies, with and without a sentence above them."""
+    found = {}
+    for problem_id, row in submissions.items():
+        problem = problems.get(problem_id)
+        (code,) = row["code_list"]
+        if problem and not problem.entry_point and syntax_tree(code):
+            replies = (code, f"Here is the program:\n\n{code}")
+            found |= {(problem_id, reply): answer_of(reply, problem).solution for reply in replies}
+    assert len(found) > 400
+    different = [
+        key for key, code in found.items() if code.strip() != submissions[key[0]]["code_list"][0].strip()
+    ]
+    assert not different
 
 
 def test_a_tuple_counts_as_a_list(sandbox, benchmark, problems):

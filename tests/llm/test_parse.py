@@ -148,3 +148,31 @@ def test_a_program_without_entry_point_is_the_first_block_that_parses():
     assert extract_program("```\n3\n```").outcome is Extraction.SYNTAX_ERROR
     assert extract_program("I cannot say.").outcome is Extraction.NO_CODE
     assert extract_program("<think>```python\nx\n```</think>No.").outcome is Extraction.NO_CODE
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("a, b = map(int, input().split())\nprint(a + b)", "a, b = map(int, input().split())\nprint(a + b)"),
+        ("Here you are:\n\nfor n in '12':\n    print(n)\nx = 3", "for n in '12':\n    print(n)\nx = 3"),
+        ("Solution\n\nprint(1)", "print(1)"),
+        ("'''Doc\n\nx = 1\n'''\nprint(3)", "'''Doc\n\nx = 1\n'''\nprint(3)"),
+        ("It is:\n\n    # the sum\n    return a + b", "# the sum\nreturn a + b"),
+        (
+            "```python\n# def f(a, b):\n    c = a + b\n    return c\n```",
+            "# def f(a, b):\nc = a + b\nreturn c",
+        ),
+    ],
+)
+def test_a_program_is_found_whole(text: str, code: str) -> None:
+    assert extract_program(text) == ExtractedCode(Extraction.FOUND, code)
+
+
+def test_what_stands_above_the_first_import_def_or_assignment_is_kept() -> None:
+    text = "Here it is:\na, b = 1, 2\n\ndef f(x):\n    return a\n\nIt returns one."
+    assert extract_code(text, "f").code == "a, b = 1, 2\n\ndef f(x):\n    return a"
+
+
+def test_long_repetitions_without_a_fence_take_no_time() -> None:
+    """Thousands of lines that parse one by one, above one that does not."""
+    assert extract_program("word\n" * 20_000 + "two words").outcome is Extraction.NO_CODE

@@ -32,6 +32,10 @@ class Problem:
     plus_inputs: tuple[str, ...] = ()
     absolute_tolerance: float = 0.0
     """Largest difference at which two floats count as equal."""
+    method: str = ""
+    """Where ``entry_point`` is a class: a bare function of this name may stand in its place."""
+    marks: tuple[str, ...] = ()
+    """What opens an answer in the prompt's own format, then all that ends one (``llm.parse.extract_program``)."""
     modules: tuple[str, ...] = ()
     """Modules without which the problem cannot be judged; it then counts as not run, never as failed."""
     writes_files: bool = False

@@ -10,6 +10,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,8 @@ STANDARD_LIBRARY = (
     "zoneinfo",
 )
 """What the libraries import when a function is called."""
+MARKS = ("<code>", "</code>", "\nEND SOLUTION")
+"""What opens and what ends the solution in a prompt; replies in that form have them too."""
 _ROOTS = frozenset(name.partition(".")[0] for name in LIBRARIES)
 _IMPORT = re.compile(r"^\s*(?:import|from)\s+(\w+)", re.MULTILINE)
 _ONLINE = re.compile(r"\bload_dataset\(|\bfetch_\w+\(")
@@ -122,12 +125,14 @@ def _problem(row: dict[str, Any]) -> Problem:
         canonical_solution=solution,
         test=context,
         group=metadata["library"],
+        marks=MARKS,
         modules=tuple(sorted(imported)),
         writes_files=bool(_QHULL.search(code)),
         needs="the network" if _ONLINE.search(code) else "",
     )
 
 
+@cache
 def _check(problem: Problem) -> str:
     """Return the program that judges an answer, which it finds as the text ``solution``."""
     calls = ["test_execution(solution)"]
@@ -138,8 +143,9 @@ def _check(problem: Problem) -> str:
 
 def _answer(problem: Problem, code: str) -> str:
     """Return what is put into the program: the official harness's clean-up, then the indentation of its place."""
-    code = code.partition("</code>")[0].replace("```python", "").partition("```")[0]
-    code = code.partition("\nEND SOLUTION")[0].replace("<code>", "")
+    opening, closing, last_line = MARKS
+    code = code.partition(closing)[0].replace("```python", "").partition("```")[0]
+    code = code.partition(last_line)[0].replace(opening, "")
     indentation = _indentation(problem.canonical_solution)
     return textwrap.indent(code, indentation) if indentation and not _indentation(code) else code
 

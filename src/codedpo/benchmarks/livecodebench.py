@@ -92,6 +92,7 @@ def _problem(row: dict[str, Any]) -> Problem:
         canonical_solution="",
         test=json.dumps(tests),
         group=row["difficulty"],
+        method=method,
     )
 
 
@@ -117,6 +118,5 @@ def checks(problem: Problem) -> tuple[Check, ...]:
 def _program(problem: Problem, code: str) -> str:
     """Return the program to run; a bare function in the place of the class's method is taken too."""
     if problem.entry_point and f"class {METHOD_CLASS}" not in code:
-        method = json.loads(problem.test)[0]["method"]
-        code += f"\n\nclass {METHOD_CLASS}:\n    {method} = staticmethod({method})\n"
+        code += f"\n\nclass {METHOD_CLASS}:\n    {problem.method} = staticmethod({problem.method})\n"
     return PREAMBLE + code

@@ -46,7 +46,12 @@ class Answer:
 
 def answer_of(text: str, problem: Problem) -> Answer:
     """Read a reply both ways."""
-    found = extract_code(text, problem.entry_point) if problem.entry_point else extract_program(text)
+    if problem.entry_point:
+        found = extract_code(text, problem.entry_point)
+        if problem.method and found.outcome is Extraction.NO_ENTRY_POINT:
+            found = extract_code(text, problem.method)
+    else:
+        found = extract_program(text, problem.marks)
     return Answer(found.code, found.outcome, plain_code(text))
 
 

@@ -81,17 +81,37 @@ def extract_code(text: str, entry_point: str, *, prefix: str = "", trim: bool = 
     return ExtractedCode(Extraction.SYNTAX_ERROR if begun else Extraction.NO_ENTRY_POINT)
 
 
-def extract_program(text: str) -> ExtractedCode:
+def extract_program(text: str, marks: tuple[str, ...] = ()) -> ExtractedCode:
     """Find a whole program in a reply where no function is asked for: the first code block that is one.
 
     A block of bare numbers and words (an example of output) is none. Nothing is trimmed: every statement of a
     program that reads its input or sets variables counts.
+
+    Args:
+        text: The reply; ``<think>`` blocks are dropped.
+        marks: What opens an answer in the prompt's own format, then everything that ends one. What stands between
+            them, before any Markdown fence, comes first; code blocks are cut in the same way.
     """
-    blocks = [block for block in code_blocks(without_thoughts(text)) if block.strip()]
+    text = without_thoughts(text)
+    blocks = code_blocks(text, bodies=True)
+    if marks:
+        marked = (
+            code_blocks(_between(text, marks), bodies=True) if any(mark in text for mark in marks) else []
+        )
+        blocks = [*marked, *(_between(block, marks) for block in blocks)]
+    blocks = [block for block in blocks if block.strip()]
     if not blocks:
         return ExtractedCode(Extraction.NO_CODE)
     whole = next((block for block in blocks if _does_something(syntax_tree(block))), None)
     return ExtractedCode(Extraction.SYNTAX_ERROR) if whole is None else ExtractedCode(Extraction.FOUND, whole)
+
+
+def _between(text: str, marks: tuple[str, ...]) -> str:
+    """Return what comes before the first mark that ends an answer and after the last one before it that opens one."""
+    opening, *endings = marks
+    for ending in endings:
+        text = text.partition(ending)[0]
+    return text.rpartition(opening)[2]
 
 
 def _does_something(tree: ast.Module | None) -> bool:

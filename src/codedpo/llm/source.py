@@ -13,12 +13,19 @@ _CODE_LINE = re.compile(r"(?:import|from|def|class|async def|assert)\b|@\w|[A-Za
 
 def syntax_tree(code: str) -> ast.Module | None:
     """Parse code, or return None where it is no Python (nulls and absurd nesting included)."""
+    return _parsed(code)[0]
+
+
+def _parsed(code: str) -> tuple[ast.Module | None, int]:
+    """Parse code; where it is no Python, return None and the line, counted from 1, that shows it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+            return ast.parse(code), 0
+    except SyntaxError as error:
+        return None, error.lineno or 1
+    except (ValueError, RecursionError, MemoryError):
+        return None, code.count("\n") + 2
 
 
 def without_thoughts(text: str) -> str:
@@ -27,15 +34,20 @@ def without_thoughts(text: str) -> str:
     return text.partition("<think>")[0]
 
 
-def code_blocks(text: str) -> list[str]:
+def code_blocks(text: str, *, bodies: bool = False) -> list[str]:
     """Return the Python code blocks of a reply in their order.
 
     Fenced blocks, the last of which may lack its closing fence; blocks that name another language are left
-    out. A text without fences is one block, from its first line of code on.
+    out. A text without fences is one block: the whole of it without the prose above, where that is a program,
+    else from its first line of code on.
+
+    Args:
+        text: The reply.
+        bodies: Whether a text without fences may be indented as a whole: the body of a function that the prompt began.
     """
     fences = list(_FENCE.finditer(text))
     if not fences:
-        return _unfenced(text)
+        return _unfenced(text, bodies)
     blocks = []
     position = 0
     while position < len(fences):
@@ -46,9 +58,9 @@ def code_blocks(text: str) -> list[str]:
         )
         end = fences[stop].start() if stop < len(fences) else len(text)
         if start[2].lower() in _PYTHON_FENCES:
-            blocks.append(textwrap.dedent(text[start.end() + 1 : end]).rstrip())
+            blocks.append(_dedented(text[start.end() + 1 : end]).rstrip())
         position = stop + 1
-    before = _unfenced(text[: fences[0].start()])
+    before = _unfenced(text[: fences[0].start()], bodies)
     return [block for block in [*blocks, *before] if block.strip()]
 
 
@@ -56,10 +68,78 @@ def _closes(fence: re.Match[str], start: re.Match[str]) -> bool:
     return fence[1][0] == start[1][0] and len(fence[1]) >= len(start[1]) and not fence[2]
 
 
-def _unfenced(text: str) -> list[str]:
+def _dedented(code: str) -> str:
+    """Take the common indentation off, comments aside: one above the body of a function often has none."""
+    dedented = textwrap.dedent(code)
+    lines = code.split("\n")
+    indentations = [len(line) - len(line.lstrip()) for line in lines if line.strip() and line[0] != "#"]
+    margin = min(indentations, default=0)
+    if margin == 0 or syntax_tree(dedented) is not None:
+        return dedented
+    return "\n".join(line if line[:1] == "#" else line[margin:] for line in lines)
+
+
+def _unfenced(text: str, bodies: bool) -> list[str]:
     lines = text.split("\n")
-    first = next((number for number, line in enumerate(lines) if _CODE_LINE.match(line)), None)
-    return [] if first is None else ["\n".join(lines[first:]).rstrip()]
+    first = next((number for number, line in enumerate(lines) if _CODE_LINE.match(line)), len(lines))
+    starts = [number for number in range(min(first + 1, len(lines))) if _may_start(lines, number, bodies)]
+    if whole := _program_from(lines, starts, bodies):
+        return [whole[1].rstrip()]
+    # Prose follows: what is code right above the first sure line of code belongs to it.
+    head = _program_from(lines[:first], [start for start in starts if start < first], bodies=False)
+    start = head[0] if head else first
+    return ["\n".join(lines[start:]).rstrip()] if start < len(lines) else []
+
+
+def _program_from(lines: list[str], starts: list[int], bodies: bool) -> tuple[int, str] | None:
+    """Return the first start from which all lines are a program, and that program without leading words.
+
+    A start above a line that is no Python is not tried again: so few parses are made of long prose.
+    """
+    wrong = 0
+    for start in starts:
+        if start < wrong:
+            continue
+        rest = "\n".join(lines[start:])
+        tree, error = _parsed(rest)
+        if tree is None and bodies:
+            rest = _dedented(rest)
+            tree, error = _parsed(rest)
+        if tree is not None:
+            code = _without_words(tree, rest)
+            return (start, code) if code else None
+        wrong = start + error - 1
+    return None
+
+
+def _may_start(lines: list[str], number: int, bodies: bool) -> bool:
+    """Tell whether a program may start at a line: at the margin or, as a body, indented below a blank line."""
+    line = lines[number]
+    if not line.strip():
+        return False
+    return not line[0].isspace() or (bodies and (number == 0 or not lines[number - 1].strip()))
+
+
+def _without_words(tree: ast.Module, code: str) -> str:
+    """Return a program without leading prose that happens to parse ("Solution", "Note: this"); '' for nothing else."""
+    statement = next((node for node in tree.body if not _is_words(node)), None)
+    if statement is None or statement is tree.body[0]:
+        return "" if statement is None else code
+    return "\n".join(code.split("\n")[_first_line(statement) - 1 :])
+
+
+def _first_line(statement: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+def _is_words(statement: ast.stmt) -> bool:
+    """Tell a statement of names alone, which does nothing: no call, no constant, no assignment."""
+    if isinstance(statement, ast.AnnAssign):
+        return statement.value is None
+    return isinstance(statement, ast.Expr) and not any(
+        isinstance(node, ast.Call | ast.Constant) for node in ast.walk(statement)
+    )
 
 
 def whole_statements(code: str) -> str:
