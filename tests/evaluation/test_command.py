@@ -102,6 +102,22 @@ def test_several_samples_a_problem_whole_and_as_completions(evaluate, problems, 
     assert f"no sample for {LIMIT - 6} of {LIMIT} problems of humaneval" in done.stderr
 
 
+def test_a_completion_has_its_prompt_even_where_it_repeats_the_head(evaluate, data_folder, tmp_path):
+    """HumanEval/0 needs the import and HumanEval/10 the helper of the prompt; a solution has to bring them."""
+    found = {problem.problem_id: problem for problem in load_benchmark("humaneval", data_folder).problems()}
+    rows = []
+    for problem in (found["HumanEval/0"], found["HumanEval/10"]):
+        head = problem.canonical_solution.index(f"def {problem.entry_point}")
+        code = problem.canonical_solution[head:]
+        rows += [{"task_id": problem.problem_id, key: code} for key in ("completion", "solution")]
+    path = write_samples(tmp_path / "heads.jsonl", rows)
+    evaluate(path, "--benchmarks", "humaneval,humanevalplus", "--json")
+    for name in ("humaneval", "humanevalplus"):
+        (stored,) = (tmp_path / "runs" / "evaluations").glob(f"*/{name}.jsonl")
+        samples = [json.loads(line) for line in stored.read_text().splitlines()]
+        assert [row["outcome"] == "passed" for row in samples] == [True, False] * 2
+
+
 def test_two_files_are_compared_on_the_same_problems(evaluate, problems, tmp_path):
     def file(name, wrong):
         return write_samples(

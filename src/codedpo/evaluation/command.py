@@ -213,7 +213,9 @@ class _Evaluation:
                     f"{subject.name}: no sample for {missing} of {len(problems)} problems of {name}; "
                     "its figures are over the others."
                 )
-        return self._of_programs(subject, dict.fromkeys(self.benchmarks, found))
+        return self._of_programs(
+            subject, {name: file.answers(problems) for name, problems in self.problems.items()}
+        )
 
     def _of_programs(
         self, subject: Subject, programs: dict[str, dict[str, list[str]]]

