@@ -55,10 +55,16 @@ def test_the_same_program_is_found_in_every_wrapping(text: str) -> None:
         ("```python\nclass Solution:\n    def f(self, x):\n        return 1\n```", Extraction.NO_ENTRY_POINT),
         ("```python\ndef f(x):\n    for i in range(\n```", Extraction.SYNTAX_ERROR),
         ("```python\ndef f(x):\n    return 1\x00\n```", Extraction.SYNTAX_ERROR),
+        (f"```python\ndef f(x):\n    return {' + '.join(['x'] * 1200)}\n```", Extraction.TOO_DEEP),
     ],
 )
 def test_what_is_no_program_says_why(text: str, outcome: Extraction) -> None:
     assert extract_code(text, "f").outcome is outcome
+
+
+def test_a_block_that_is_too_deep_leaves_the_others() -> None:
+    deep = f"def g(x):\n    return {' + '.join(['x'] * 1200)}"
+    assert extract_code(f"```python\n{deep}\n```\n```python\n{FUNCTION}\n```", "f").code == FUNCTION
 
 
 def test_a_base_models_completion_continues_the_prompt() -> None:

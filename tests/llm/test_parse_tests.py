@@ -105,12 +105,43 @@ def test_other_forms_run_beside_the_solution(code: str, kept: str) -> None:
         ("assert f(1) == ____", Dropped.UNDEFINED_NAME),
         ("```\ntry:\n    f(1)\n    assert False\nexcept:\n    pass\n```", Dropped.CATCHES_EVERYTHING),
         (f"assert f({'x' * 2100!r}) == 1", Dropped.TOO_LONG),
+        (f"assert f(1) == {' + '.join(['x'] * 250)}", Dropped.TOO_DEEP),
+        (f"x = {'-' * 80}f(1)\nassert {'-' * 80}x == 2", Dropped.TOO_DEEP),
     ],
 )
 def test_what_is_no_test_is_dropped_with_a_reason(code: str, reason: Dropped) -> None:
     found = extract_tests(code, "f", 10)
     assert not found.tests
     assert [dropped for dropped, _ in found.dropped] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"), [("[", "]"), ("{1: ", "}"), ("f(", ")"), ("(lambda: ", ")"), ("-", "")]
+)
+def test_what_is_just_not_too_deep_is_read_deep_in_the_stack(opening: str, closing: str) -> None:
+    """A reply is read alike whoever calls, so the limit leaves room for callers."""
+
+    def read(frames: int) -> object:
+        if frames:
+            return read(frames - 1)
+        return extract_tests(f"assert f({opening * 94}1{closing * 94}) == 2", "f", 1)
+
+    assert read(0) == read(100)
+    assert len(extract_tests(f"assert f({opening * 94}1{closing * 94}) == 2", "f", 1).tests) == 1
+
+
+def test_a_claim_that_is_too_deep_leaves_the_others() -> None:
+    deep = " + ".join(["x"] * 300)
+    text = f"def test_f():\n    x = 1\n    assert f(2) == 3\n    assert f(x) == {deep}\n    assert f(4) == 5"
+    found = extract_tests(text, "f", 5)
+    assert [test.call for test in found.tests] == ["f(2)", "f(4)"]
+    assert found.dropped == ((Dropped.TOO_DEEP, "more than 100 levels"),)
+
+
+def test_what_needs_a_statement_that_is_too_deep_has_no_older_value() -> None:
+    found = extract_tests(f"x = 1\nx = {' + '.join(['2'] * 300)}\nassert f(x) == 3\nassert f(4) == 5", "f", 5)
+    assert [test.call for test in found.tests] == ["f(4)"]
+    assert [reason for reason, _ in found.dropped] == [Dropped.TOO_DEEP, Dropped.UNDEFINED_NAME]
 
 
 def test_several_forms_of_several_tests() -> None:
@@ -175,7 +206,19 @@ def test_plain_values_survive_as_literals(value: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["9 ** 9 ** 9", "[0] * 10 ** 9", "'a' * 99999999", "float('nan')", "f(1)", "x", "1 / 0", "{[]: 1}"],
+    [
+        "9 ** 9 ** 9",
+        "[0] * 10 ** 9",
+        "[0] * 10000 * 10000",
+        "[[0] * 1000] * 1000",
+        "'%9999999999d' % 5",
+        "'a' * 99999999",
+        "float('nan')",
+        "f(1)",
+        "x",
+        "1 / 0",
+        "{[]: 1}",
+    ],
 )
 def test_what_is_no_small_constant_is_not_evaluated(text: str) -> None:
     with pytest.raises(NotConstantError):

@@ -121,7 +121,8 @@ def constant(node: ast.expr) -> Any:
     """Evaluate an expression of literals without running code.
 
     Allowed beyond literals: ``set()``, ``dict()``, ``list()``, ``tuple()``, ``float("inf")``, ``math.inf``
-    (``pi``, ``e``, ``tau``), and arithmetic on numbers below 10,000 or on a sequence of up to that length.
+    (``pi``, ``e``, ``tau``), and arithmetic on numbers up to 10,000 and on sequences where the product has no more
+    items or characters than that. ``%`` formats no text.
 
     Raises:
         NotConstantError: it is something else, or NaN, which equals nothing.
@@ -172,6 +173,10 @@ def _apply(function: Callable[..., Any], *values: Any) -> Any:
     sizes = [abs(value) if isinstance(value, int | float) else _size(value) for value in values]
     if len(values) == 2 and max(sizes) > _LARGEST_OPERAND and function in (operator.pow, operator.mul):
         raise NotConstantError
+    if function is operator.mul and not _are_numbers(values) and math.prod(sizes) > _LARGEST_OPERAND:
+        raise NotConstantError
+    if function is operator.mod and not _are_numbers(values):
+        raise NotConstantError
     if function is operator.pow and isinstance(values[1], int) and values[1] > 256:
         raise NotConstantError
     try:
@@ -180,8 +185,16 @@ def _apply(function: Callable[..., Any], *values: Any) -> Any:
         raise NotConstantError from error
 
 
+def _are_numbers(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
 def _size(value: Any) -> int:
-    return len(value) if isinstance(value, str | bytes | list | tuple) else 0
+    """Count the characters of a text, and the items of a collection with all that these hold."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return len(items) + sum(map(_size, items)) if isinstance(items, list | tuple | set) else 0
 
 
 def literal(node: ast.expr) -> str:

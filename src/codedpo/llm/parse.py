@@ -8,6 +8,7 @@ from enum import StrEnum
 from codedpo.llm.source import (
     bound_names,
     code_blocks,
+    levels,
     loaded_names,
     needed,
     root_name,
@@ -27,6 +28,12 @@ class Extraction(StrEnum):
     """Code, but it defines no function or class of the asked name."""
     SYNTAX_ERROR = "syntax_error"
     """The asked function begins, but what there is of it is no Python (often: cut by the length limit)."""
+    TOO_DEEP = "too_deep"
+    """Nested deeper than ``MOST_LEVELS``: a reply that repeats itself."""
+
+
+MOST_LEVELS = 400
+"""Of a program; the deepest in 34,000 real replies has 34."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +77,23 @@ def extract_code(text: str, entry_point: str, *, prefix: str = "", trim: bool = 
     if not blocks:
         return ExtractedCode(Extraction.NO_CODE)
     whole = [whole_statements(block) for block in blocks]
-    for number, code in enumerate(whole):
+    readable = [code for code in whole if not _is_too_deep(code)]
+    for number, code in enumerate(readable):
         tree = syntax_tree(code)
         if tree is None or not defines(tree, entry_point):
             continue
-        code = _with_helpers(code, whole[:number] + whole[number + 1 :])
+        code = _with_helpers(code, readable[:number] + readable[number + 1 :])
         return ExtractedCode(Extraction.FOUND, trim_solution(code, entry_point) if trim else code)
+    if len(readable) < len(whole):
+        return ExtractedCode(Extraction.TOO_DEEP)
     head = re.compile(rf"^(?:async +)?(?:def|class) +{re.escape(entry_point)}\b", re.MULTILINE)
     begun = any(head.search(block) for block in blocks)
     return ExtractedCode(Extraction.SYNTAX_ERROR if begun else Extraction.NO_ENTRY_POINT)
+
+
+def _is_too_deep(code: str) -> bool:
+    tree = syntax_tree(code)
+    return tree is not None and levels(tree) > MOST_LEVELS
 
 
 def extract_program(text: str, marks: tuple[str, ...] = ()) -> ExtractedCode:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeGuard
 
 from codedpo.llm.assertions import (
     NotConstantError,
@@ -20,6 +21,7 @@ from codedpo.llm.assertions import (
 from codedpo.llm.source import (
     bound_names,
     code_blocks,
+    levels,
     loaded_names,
     needed,
     parsable_statements,
@@ -31,6 +33,8 @@ _BROKEN_LINE = re.compile(r"^([ \t]*assert)[ \t]*\n\s*+(?!assert\b)", re.MULTILI
 """``assert`` with its claim on the next line, which base models write."""
 _MOST_CHARACTERS = 2000
 _MOST_UNROLLED = 20
+MOST_LEVELS = 100
+"""Of a statement, with the values that are put into it; the deepest of 7,500 real tests has 9."""
 
 
 class Dropped(StrEnum):
@@ -44,6 +48,8 @@ class Dropped(StrEnum):
     UNDEFINED_NAME = "undefined_name"
     DUPLICATE = "duplicate"
     TOO_LONG = "too_long"
+    TOO_DEEP = "too_deep"
+    """Nested deeper than ``MOST_LEVELS``: a reply that repeats itself."""
     BEYOND_LIMIT = "beyond_limit"
 
 
@@ -86,8 +92,10 @@ def extract_tests(text: str, entry_point: str, limit: int, *, prefix: str = "") 
     dropped: list[tuple[Dropped, str]] = []
     for statements in _blocks(text):
         for claim, setup in _claims(statements, [], entry_point):
-            verdict = _test(claim, setup, entry_point)
-            if isinstance(verdict, Dropped):
+            verdict = Dropped.TOO_DEEP if _is_too_deep(claim) else _test(claim, setup, entry_point)
+            if verdict is Dropped.TOO_DEEP:
+                dropped.append((verdict, f"more than {MOST_LEVELS} levels"))
+            elif isinstance(verdict, Dropped):
                 dropped.append((verdict, ast.unparse(claim)))
             elif verdict.code in tests:
                 dropped.append((Dropped.DUPLICATE, verdict.code))
@@ -114,6 +122,7 @@ def _blocks(text: str) -> Iterator[list[ast.stmt]]:
         ]
 
 
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _Claim = tuple[ast.expr | ast.stmt, list[ast.stmt]]
 
 
@@ -121,21 +130,18 @@ def _claims(body: list[ast.stmt], before: list[ast.stmt], entry_point: str) -> I
     """Yield every claim in ``body`` with the statements that come before it."""
     visible = list(before)
     for statement in body:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            if statement.name == entry_point:
-                continue
-            holds_claims = any(
-                is_assertion(node) for node in ast.walk(statement) if isinstance(node, ast.stmt)
-            )
-            if holds_claims and _is_test_scope(statement):
-                yield from _claims(statement.body, visible + _candidate(statement, entry_point), entry_point)
-            else:
-                visible.append(statement)
+        if isinstance(statement, _SCOPES) and statement.name == entry_point:
+            continue
+        if _is_opened(statement):
+            yield from _claims(statement.body, visible + _candidate(statement, entry_point), entry_point)
+        elif _is_too_deep(statement):
+            yield statement, visible
+            if not is_assertion(statement):  # What it changes has no value that is known.
+                names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+                visible = [earlier for earlier in visible if not bound_names(earlier) & names]
         elif is_assertion(statement):
             for claim in claims(statement):
                 yield claim, visible
-        elif isinstance(statement, ast.If) and "__name__" in loaded_names([statement.test]):
-            yield from _claims(statement.body, visible, entry_point)
         elif isinstance(statement, ast.For) and any(map(is_assertion, statement.body)):
             rounds = _unrolled(statement, visible)
             if rounds is None:
@@ -148,11 +154,24 @@ def _claims(body: list[ast.stmt], before: list[ast.stmt], entry_point: str) -> I
             visible.append(statement)
 
 
-def _is_test_scope(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+def _is_opened(
+    statement: ast.stmt,
+) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.If]:
+    """Tell what is read claim by claim: a test function, a class with tests, an ``if __name__`` block."""
+    if isinstance(statement, ast.If):
+        return not _is_too_deep(statement.test) and "__name__" in loaded_names([statement.test])
+    if not isinstance(statement, _SCOPES) or not any(
+        is_assertion(node) for node in ast.walk(statement) if isinstance(node, ast.stmt)
+    ):
+        return False
     if isinstance(statement, ast.ClassDef):
         return True
     arguments = [argument.arg for argument in statement.args.args]
     return arguments in ([], ["self"], ["candidate"])
+
+
+def _is_too_deep(node: ast.AST) -> bool:
+    return levels(node) > MOST_LEVELS
 
 
 def _candidate(statement: ast.stmt, entry_point: str) -> list[ast.stmt]:
@@ -250,6 +269,8 @@ def _with_values(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point:
             touched = any(isinstance(node, ast.Expr) and name in loaded_names([node]) for node in setup)
             if simple or (reads == 1 and not touched and (_is_constant(value) or calls(value, entry_point))):
                 claim = _PutIn(name, value).visit(claim)
+                if _is_too_deep(claim):
+                    return claim
         if ast.dump(claim) == before:
             break
     return claim
@@ -263,7 +284,10 @@ def _is_constant(value: ast.expr) -> bool:
 
 
 def _test(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point: str) -> ParsedTest | Dropped:
-    claim = ast.fix_missing_locations(_with_values(claim, setup, entry_point))
+    claim = _with_values(claim, setup, entry_point)
+    if _is_too_deep(claim):
+        return Dropped.TOO_DEEP
+    ast.fix_missing_locations(claim)
     names = loaded_names([claim]) - {entry_point}
     open_names = names - _BUILTINS
     touching = [

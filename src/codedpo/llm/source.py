@@ -28,6 +28,19 @@ def _parsed(code: str) -> tuple[ast.Module | None, int]:
         return None, code.count("\n") + 2
 
 
+def levels(tree: ast.AST) -> int:
+    """Return how deep a syntax tree is nested: a sum of 300 terms, or 300 branches of ``elif``, is 300 levels deep.
+
+    What walks a tree recursively fails on replies that repeat themselves, so their depth is asked first.
+    """
+    count = 0
+    nodes = [tree]
+    while nodes:
+        count += 1
+        nodes = [child for node in nodes for child in ast.iter_child_nodes(node)]
+    return count
+
+
 def without_thoughts(text: str) -> str:
     """Remove ``<think>`` blocks; one that is not closed takes all that follows, one not opened all before."""
     text = text.rpartition("</think>")[2] if "</think>" in text else text
