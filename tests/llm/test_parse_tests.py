@@ -58,6 +58,10 @@ def one(code: str) -> tuple[str, str, str]:
         ("class T:\n    def test_a(self):\n        self.assertIsNone(f(1))", "f(1)", "None"),
         ("class T:\n    def test_a(self):\n        self.assertTrue(f(1))", "bool(f(1))", "True"),
         ("assert \n    f(1) == 2", "f(1)", "2"),
+        ("def test_f():\n    assert\n    assert f(1) == 2", "f(1)", "2"),
+        ("self.assertAlmostEqual(f(1), 3.33)", "round(f(1) - 3.33, 7)", "0"),
+        ("self.assertAlmostEqual(f(1), 3.33, places=2)", "round(f(1) - 3.33, 2)", "0"),
+        ("self.assertAlmostEqual(f(1), 3.33, 2, 'message')", "round(f(1) - 3.33, 2)", "0"),
     ],
 )
 def test_call_against_value(code: str, call: str, expected: str) -> None:
@@ -68,6 +72,24 @@ def test_call_against_value(code: str, call: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("code", "kept"),
     [
+        ("self.assertAlmostEqual(f(1), 3.33, delta=0.1)", "assert abs(f(1) - 3.33) <= 0.1"),
+        ("a = 1\nr = f(a)\na = 2\nassert r == 10", "a = 1\nr = f(a)\na = 2\nassert r == 10"),
+        ("a = [1]\nr = f(a)\na.append(2)\nassert r == 1", "a = [1]\nr = f(a)\na.append(2)\nassert r == 1"),
+        ("x = 5\nassert [x for x in f(3)] == [1, 2]", "x = 5\nassert [x for x in f(3)] == [1, 2]"),
+        ("x = 5\nassert any(map(lambda x: x > 1, f(x)))", "x = 5\nassert any(map(lambda x: x > 1, f(x)))"),
+        (
+            "self.assertRaisesRegex(ValueError, 'bad', f, -1)",
+            "try:\n    f(-1)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError('no ValueError')",
+        ),
+        (
+            "self.assertRaises(ValueError, lambda: f(x=-1))",
+            "try:\n    (lambda: f(x=-1))()\nexcept ValueError:\n    pass\n"
+            "else:\n    raise AssertionError('no ValueError')",
+        ),
+        (
+            "self.assertRaises(ValueError, f, x=-1)",
+            "try:\n    f(x=-1)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError('no ValueError')",
+        ),
         ("assert f(1) != 2", "assert f(1) != 2"),
         ("assert f(1) in (1, 2)", "assert f(1) in (1, 2)"),
         ("assert f(1) == f(2)", "assert f(1) == f(2)"),
@@ -101,6 +123,9 @@ def test_other_forms_run_beside_the_solution(code: str, kept: str) -> None:
         ("assert True", Dropped.NO_CALL),
         ("assert g(1) == 2", Dropped.NO_CALL),
         ("assert f(1) == f(1)", Dropped.COMPARES_WITH_ITSELF),
+        ("self.assertEqual(first=f(1), second=2)", Dropped.UNKNOWN_FORM),
+        ("case = (f(1), 2)\nself.assertTrue(*case)", Dropped.UNKNOWN_FORM),
+        ("import pytest\nwith pytest.raises(expected_exception=ValueError):\n    f(1)", Dropped.UNKNOWN_FORM),
         ("assert f(unknown) == 2", Dropped.UNDEFINED_NAME),
         ("assert f(1) == ____", Dropped.UNDEFINED_NAME),
         ("```\ntry:\n    f(1)\n    assert False\nexcept:\n    pass\n```", Dropped.CATCHES_EVERYTHING),

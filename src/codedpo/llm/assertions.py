@@ -16,7 +16,6 @@ _UNITTEST = {
     "assertSequenceEqual": "({0}) == ({1})",
     "assertCountEqual": "sorted({0}) == sorted({1})",
     "assertNotEqual": "({0}) != ({1})",
-    "assertAlmostEqual": "round(({0}) - ({1}), 7) == 0",
     "assertTrue": "({0})",
     "assertFalse": "not ({0})",
     "assertIs": "({0}) is ({1})",
@@ -30,7 +29,10 @@ _UNITTEST = {
     "assertLess": "({0}) < ({1})",
     "assertLessEqual": "({0}) <= ({1})",
 }
-_RAISES = {"raises", "assertRaises", "assertRaisesRegex"}
+_ALMOST = "assertAlmostEqual"
+_METHODS = {*_UNITTEST, _ALMOST}
+_RAISES = {"raises": 1, "assertRaises": 1, "assertRaisesRegex": 2}
+"""And the place of the function among the arguments, where it is not given by ``with``."""
 _TOO_BROAD = {"Exception", "BaseException", "AssertionError"}
 
 
@@ -39,7 +41,7 @@ def is_assertion(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assert):
         return True
     if isinstance(statement, ast.Expr):
-        return _called(statement.value) in _UNITTEST.keys() | _RAISES
+        return _called(statement.value) in _METHODS | _RAISES.keys()
     if isinstance(statement, ast.With):
         return any(_called(item.context_expr) in _RAISES for item in statement.items)
     if isinstance(statement, ast.Try):
@@ -57,7 +59,8 @@ def claims(statement: ast.stmt) -> Iterator[ast.expr | ast.stmt]:
 
     ``assert a and b`` is two claims; messages are dropped; ``assert (a, "message")``, which Python takes as
     always true, is read as ``assert a``. Unittest's methods become expressions. What must raise becomes a
-    ``try`` that ends in ``AssertionError``.
+    ``try`` that ends in ``AssertionError``; its message is not compared, since tasks do not say it. A method
+    whose arguments are not read (starred, or by unittest's own names) is a claim as it stands.
     """
     if isinstance(statement, ast.Assert):
         test = statement.test
@@ -65,26 +68,50 @@ def claims(statement: ast.stmt) -> Iterator[ast.expr | ast.stmt]:
             test = test.elts[0]
         yield from test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
     elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        call = statement.value
-        name, arguments = _called(call), [ast.unparse(argument) for argument in call.args]
-        if name in _RAISES and len(arguments) >= 2:
-            yield _must_raise(arguments[0], f"{arguments[1]}({', '.join(arguments[2:])})")
-        elif name in _UNITTEST and len(arguments) > _UNITTEST[name].count("{1}"):
-            yield ast.parse(_UNITTEST[name].format(*arguments), mode="eval").body
+        yield _of_method(statement.value) or statement
     elif isinstance(statement, ast.With):
         manager = statement.items[0].context_expr
         if isinstance(manager, ast.Call) and manager.args:
-            yield _must_raise(ast.unparse(manager.args[0]), "\n".join(map(ast.unparse, statement.body)))
+            yield _must_raise(manager.args[0], statement.body)
+        else:
+            yield statement
     else:
         yield statement
 
 
-def _must_raise(exception: str, body: str) -> ast.stmt:
-    indented = "\n".join(f"    {line}" for line in body.split("\n"))
-    code = (
-        f"try:\n{indented}\nexcept {exception}:\n    pass\nelse:\n    raise AssertionError('no {exception}')"
-    )
-    return ast.parse(code).body[0]
+def _of_method(call: ast.Call) -> ast.expr | ast.stmt | None:
+    """Return the claim of a call of unittest's or pytest's, None where its arguments are not understood."""
+    name, arguments = _called(call), call.args
+    if any(isinstance(argument, ast.Starred) for argument in arguments):
+        return None
+    if name in _RAISES and len(arguments) > (place := _RAISES[name]):
+        function = ast.Call(arguments[place], arguments[place + 1 :], call.keywords)
+        return _must_raise(arguments[0], [ast.Expr(function)])
+    if name == _ALMOST and len(arguments) >= 2:
+        return _almost_equal(call)
+    if name in _UNITTEST and len(arguments) > _UNITTEST[name].count("{1}"):
+        return ast.parse(_UNITTEST[name].format(*map(ast.unparse, arguments)), mode="eval").body
+    return None
+
+
+def _almost_equal(call: ast.Call) -> ast.expr:
+    """Return what ``assertAlmostEqual`` compares: to 7 places, to those that are given, or within ``delta``."""
+    left, right, *rest = map(ast.unparse, call.args)
+    given = dict(zip(("places", "msg", "delta"), rest, strict=False))
+    given |= {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg}
+    if given.get("delta", "None") != "None":
+        code = f"abs(({left}) - ({right})) <= ({given['delta']})"
+    else:
+        places = given.get("places", "None")
+        code = f"round(({left}) - ({right}), {7 if places == 'None' else places}) == 0"
+    return ast.parse(code, mode="eval").body
+
+
+def _must_raise(exception: ast.expr, body: list[ast.stmt]) -> ast.stmt:
+    error = ast.Constant(f"no {ast.unparse(exception)}")
+    raises = ast.Raise(ast.Call(ast.Name("AssertionError", ast.Load()), [error], []))
+    handler = ast.ExceptHandler(exception, None, [ast.Pass()])
+    return ast.fix_missing_locations(ast.Try(body, [handler], [raises], []))
 
 
 def catches_everything(claim: ast.AST) -> bool:

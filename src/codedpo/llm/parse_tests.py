@@ -45,6 +45,8 @@ class Dropped(StrEnum):
     COMPARES_WITH_ITSELF = "compares_with_itself"
     CATCHES_EVERYTHING = "catches_everything"
     """A ``try`` whose handler would also catch the failure."""
+    UNKNOWN_FORM = "unknown_form"
+    """A method of unittest or pytest with starred arguments, with unittest's names for them, or without them."""
     UNDEFINED_NAME = "undefined_name"
     DUPLICATE = "duplicate"
     TOO_LONG = "too_long"
@@ -85,9 +87,7 @@ def extract_tests(text: str, entry_point: str, limit: int, *, prefix: str = "") 
         limit: Most tests to take from this reply, in their order.
         prefix: Text that the reply continues (base models), such as ``assert ``.
     """
-    text = re.sub(
-        r"^([ \t]*assert)[ \t]*\n\s*(?!assert\b)", r"\1 ", without_thoughts(prefix + text), flags=re.MULTILINE
-    )
+    text = _BROKEN_LINE.sub(r"\1 ", without_thoughts(prefix + text))
     tests: dict[str, ParsedTest] = {}
     dropped: list[tuple[Dropped, str]] = []
     for statements in _blocks(text):
@@ -232,12 +232,38 @@ def _unrolled(loop: ast.For, visible: list[ast.stmt]) -> list[list[ast.stmt]] | 
 
 
 def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
-    """Return what a name was last assigned, if it was a plain assignment, else the node itself."""
-    if isinstance(node, ast.Name):
-        last = next((statement for statement in reversed(visible) if node.id in bound_names(statement)), None)
-        if isinstance(last, ast.Assign) and len(last.targets) == 1 and isinstance(last.targets[0], ast.Name):
-            return last.value
-    return node
+    """Return what a name was last assigned, if that was a plain assignment and still says the same, else the node.
+
+    It no longer does where a name that it reads was bound or changed since: ``r = f(a)`` before ``a = 2``.
+    """
+    if not isinstance(node, ast.Name):
+        return node
+    last = max(
+        (number for number, statement in enumerate(visible) if node.id in bound_names(statement)), default=-1
+    )
+    statement = visible[last] if last >= 0 else None
+    if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
+        return node
+    changed = set().union(*map(_changed_names, visible[last + 1 :]))
+    is_same = isinstance(statement.targets[0], ast.Name) and not changed & loaded_names([statement.value])
+    return statement.value if is_same else node
+
+
+def _changed_names(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement binds, changes in place, or hands to a call, which may change them."""
+    handed: list[ast.expr] = []
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        handed = [*statement.value.args, *(keyword.value for keyword in statement.value.keywords)]
+    return bound_names(statement) | loaded_names(handed)
+
+
+def _binds_inside(claim: ast.AST, name: str) -> bool:
+    """Tell whether a claim gives the name a meaning of its own: in a comprehension, a lambda, a loop."""
+    return any(
+        (isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load))
+        or (isinstance(node, ast.arg) and node.arg == name)
+        for node in ast.walk(claim)
+    )
 
 
 class _PutIn(ast.NodeTransformer):
@@ -255,14 +281,14 @@ def _with_values(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point:
     """Put the values of variables into a claim where that cannot change what it says.
 
     Numbers and strings always; other constants and expressions where the claim reads the variable once and
-    no bare call in between was handed it (it may have changed it).
+    no bare call in between was handed it (it may have changed it). A name that the claim itself binds is left alone.
     """
     claim = copy.deepcopy(claim)
     for _ in range(10):
         before = ast.dump(claim)
         for name in sorted(loaded_names([claim]) - {entry_point}):
             value = _value_of(ast.Name(name, ast.Load()), setup)
-            if isinstance(value, ast.Name) and value.id == name:
+            if (isinstance(value, ast.Name) and value.id == name) or _binds_inside(claim, name):
                 continue
             reads = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(claim))
             simple = isinstance(value, ast.Constant | ast.Name)
@@ -284,6 +310,8 @@ def _is_constant(value: ast.expr) -> bool:
 
 
 def _test(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point: str) -> ParsedTest | Dropped:
+    if isinstance(claim, ast.Expr | ast.With):
+        return Dropped.UNKNOWN_FORM
     claim = _with_values(claim, setup, entry_point)
     if _is_too_deep(claim):
         return Dropped.TOO_DEEP
