@@ -8,7 +8,7 @@ from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix, matrices
 from codedpo.core.records import Execution, Oracle, Outcome
 from codedpo.core.tables import to_arrow
 
-CALLS = {"t1/a00": "f(1)", "t1/a01": "f(1)", "t1/a02": "", "t2/a00": "g()"}
+CALLS = {("t1", "t1/a00"): "f(1)", ("t1", "t1/a01"): "f(1)", ("t1", "t1/a02"): "", ("t2", "t2/a00"): "g()"}
 
 
 def cell(solution, test, outcome=Outcome.PASSED, digest=""):

@@ -55,6 +55,45 @@ def test_parquet_with_values(tmp_path):
     assert len(list(rank_file(tmp_path / "mine.parquet", Plugin(kind="consensus")))) == 6
 
 
+VALUES_OF_A = {"s0": ("10", "20"), "s1": ("10", "21"), "s2": ("11", "20"), "s3": ("12", "22")}
+
+
+def cells_of_two_tasks(test_id):
+    """Task a asks two calls, task b the same call twice; ``test_id(task, number)`` names the tests."""
+    for solution, digests in VALUES_OF_A.items():
+        for number, digest in enumerate(digests):
+            yield {"task_id": "a", "solution_id": solution, "test_id": test_id("a", number)} | {
+                "passed": digest in ("10", "20"),
+                "value_digest": digest,
+                "call": f"f({number})",
+            }
+    for solution in ("s0", "s1"):
+        for number in range(2):
+            yield {"task_id": "b", "solution_id": solution, "test_id": test_id("b", number)} | {
+                "passed": True,
+                "value_digest": "x",
+                "call": "g(1)",
+            }
+
+
+def test_tasks_whose_tests_have_the_same_ids_keep_their_own_calls(tmp_path):
+    repeated = write_lines(tmp_path / "repeated.jsonl", cells_of_two_tasks(lambda task, number: str(number)))
+    distinct = write_lines(
+        tmp_path / "distinct.jsonl", cells_of_two_tasks(lambda task, number: f"{task}{number}")
+    )
+    first, second = read_matrices(repeated)
+    assert (first.call_of_test.tolist(), second.call_of_test.tolist()) == ([0, 1], [0, 0])
+    for kind in ("consensus", "minimum_bayes_risk", "agreement"):
+        assert list(rank_file(repeated, Plugin(kind=kind))) == list(rank_file(distinct, Plugin(kind=kind)))
+
+
+def test_a_test_with_two_calls_is_refused(tmp_path):
+    rows = list(cells_of_two_tasks(lambda task, number: str(number)))
+    rows[0]["call"] = "f(7)"
+    with pytest.raises(DataError, match=r"test 0 of task a has the calls 'f\(7\)' and 'f\(0\)'"):
+        list(read_matrices(write_lines(tmp_path / "mine.jsonl", rows)))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

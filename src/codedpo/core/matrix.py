@@ -93,12 +93,35 @@ class PassMatrix:
         )
 
 
-def matrices(executions: pa.Table, call_of_test: Mapping[str, str]) -> Iterator[PassMatrix]:
+Calls = Mapping[tuple[str, str], str]
+"""(task id, test id) -> the call that the test compares (``Test.call``); empty where it has another form."""
+
+
+def calls_of_tests(tests: pa.Table) -> dict[tuple[str, str], str]:
+    """Read the calls off a table with ``task_id``, ``test_id`` and ``call``; a test may have several equal rows.
+
+    Test ids are names within a task: only together with the task's id do they tell a test.
+
+    Raises:
+        DataError: two rows of one test of one task have different calls.
+    """
+    found: dict[tuple[str, str], str] = {}
+    columns = (tests.column(name).to_pylist() for name in ("task_id", "test_id", "call"))
+    for task_id, test_id, call in zip(*columns, strict=True):
+        if found.setdefault((task_id, test_id), call) != call:
+            raise DataError(
+                f"test {test_id} of task {task_id} has the calls {found[task_id, test_id]!r} and {call!r}; "
+                "give all its rows the same one"
+            )
+    return found
+
+
+def matrices(executions: pa.Table, calls: Calls) -> Iterator[PassMatrix]:
     """Cut the table of executions into one matrix a task, in the order in which tasks first appear.
 
     Args:
         executions: columns of ``Execution`` rows; every solution of a task has one row for every test of it.
-        call_of_test: test id -> the call that it compares (``Test.call``); empty where it has another form.
+        calls: what ``calls_of_tests`` returns; a test that is not in it has another form than a call.
 
     Raises:
         DataError: a task whose cells do not fill solutions x tests exactly once.
@@ -113,7 +136,7 @@ def matrices(executions: pa.Table, call_of_test: Mapping[str, str]) -> Iterator[
     data = {name: executions.column(name).to_numpy()[order] for name in columns}
     for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
         task_id = task_ids.dictionary[int(codes[order[start]])].as_py()
-        yield _matrix(task_id, {name: column[start:stop] for name, column in data.items()}, call_of_test)
+        yield _matrix(task_id, {name: column[start:stop] for name, column in data.items()}, calls)
 
 
 def _numbers(names: NDArray[np.object_]) -> tuple[list[str], NDArray[np.int64]]:
@@ -123,9 +146,7 @@ def _numbers(names: NDArray[np.object_]) -> tuple[list[str], NDArray[np.int64]]:
     return list(seen), numbers
 
 
-def _matrix(
-    task_id: str, cells: dict[str, NDArray[np.object_]], call_of_test: Mapping[str, str]
-) -> PassMatrix:
+def _matrix(task_id: str, cells: dict[str, NDArray[np.object_]], calls: Calls) -> PassMatrix:
     """Build the matrix of one task from its cells."""
     solution_ids, row = _numbers(cells["solution_id"])
     test_ids, column = _numbers(cells["test_id"])
@@ -140,12 +161,12 @@ def _matrix(
     digests = np.empty(shape, dtype=object)
     digests[row, column] = cells["value_digest"]
 
-    calls: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     numbers = [
-        calls.setdefault(call, len(calls)) if (call := call_of_test.get(test_id, "")) else NO_CALL
+        number_of.setdefault(call, len(number_of)) if (call := calls.get((task_id, test_id), "")) else NO_CALL
         for test_id in test_ids
     ]
-    values = np.full((shape[0], len(calls)), NO_VALUE, dtype=np.int64)
+    values = np.full((shape[0], len(number_of)), NO_VALUE, dtype=np.int64)
     _, codes = np.unique(digests.astype(str), return_inverse=True)
     codes = np.where(digests == "", NO_VALUE, codes.reshape(shape))
     for test, number in enumerate(numbers):

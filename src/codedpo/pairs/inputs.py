@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from codedpo.benchmarks.decontamination import REASONS
 from codedpo.context import StageContext
 from codedpo.core.errors import DataError
-from codedpo.core.matrix import matrices
-from codedpo.core.records import Execution, Seed, Solution, SolutionScore, Task, Text, TextKind
+from codedpo.core.matrix import calls_of_tests, matrices
+from codedpo.core.records import Execution, Seed, Solution, SolutionScore, Task, Test, Text, TextKind
 from codedpo.core.stage import StageFolder
 from codedpo.pairs.card import Provenance
 from codedpo.pairs.scored import Scored
@@ -50,15 +50,13 @@ def scores_by_strategy(context: StageContext) -> dict[str, dict[str, SolutionSco
     return found
 
 
-def scored_tasks(
-    context: StageContext, calls: Mapping[str, str], scores: Mapping[str, SolutionScore]
-) -> Iterator[Scored]:
+def scored_tasks(context: StageContext, scores: Mapping[str, SolutionScore]) -> Iterator[Scored]:
     """Join matrix, scores of one strategy, code and prompt of every task that was executed."""
     solutions = {solution.solution_id: solution for solution in context.read(Solution)}
     prompts = {
         text.text_id: text.prompt for text in context.read(Text) if text.kind == TextKind.SOLUTION.value
     }
-    for matrix in matrices(context.columns(Execution), calls):
+    for matrix in matrices(context.columns(Execution), calls_of_tests(context.columns(Test))):
         first = solutions[matrix.solution_ids[0]]
         empty = np.empty(0)
         task = Scored(

@@ -41,7 +41,7 @@ def run(context: StageContext) -> None:
     section = context.config.pairs
     calls = column(context, Test, "test_id", "call")
     scores = scores_by_strategy(context)
-    tasks = list(scored_tasks(context, calls, scores.pop(context.config.rankings.strategy.label, {})))
+    tasks = list(scored_tasks(context, scores.pop(context.config.rankings.strategy.label, {})))
     alternatives = (
         alternative_pairs(tasks, scores, rule_of(section), section.share_kept)
         if "correctness" in section.kinds

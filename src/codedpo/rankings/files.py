@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from codedpo.core.config import Plugin
 from codedpo.core.errors import DataError
-from codedpo.core.matrix import NO_CALL, PassMatrix, matrices
+from codedpo.core.matrix import NO_CALL, PassMatrix, calls_of_tests, matrices
 from codedpo.core.records import Outcome, SolutionScore
 from codedpo.rankings.stage import build, solution_rows
 
@@ -26,18 +26,19 @@ def read_matrices(path: Path) -> Iterator[PassMatrix]:
     npz: ``passed`` [S, T], and where there are any ``values`` [S, C] (equal numbers in a column are equal values, -1
     none), ``call_of_test`` [T], ``loaded`` [S], ``solution_ids``, ``test_ids``. Parquet and JSON lines: ``task_id``,
     ``solution_id``, ``test_id``, ``passed`` or ``outcome``, and where there are any ``value_digest`` (equal for equal
-    values) and ``call`` (equal for equal calls; without it every test is a call of its own). A folder stands for the
+    values) and ``call`` (equal for equal calls; without it every test is a call of its own). Ids of solutions and
+    tests may repeat from task to task. A folder stands for the
     Parquet parts in it, as a run's ``4-executions/executions`` holds them.
 
     Raises:
-        DataError: the file is missing, of another format, or its cells do not fill solutions x tests.
+        DataError: the file is missing, of another format, its cells do not fill solutions x tests, or those of one
+            test have different calls.
     """
     if path.suffix == ".npz":
         yield _from_npz(path)
     elif path.suffix in (".parquet", ".jsonl") or path.is_dir():
         table = _table(path)
-        calls = dict(zip(table["test_id"].to_pylist(), table["call"].to_pylist(), strict=True))
-        yield from matrices(table, calls)
+        yield from matrices(table, calls_of_tests(table))
     else:
         raise DataError(f"{path} is not a pass matrix: name a file that ends in .npz, .parquet or .jsonl.")
 

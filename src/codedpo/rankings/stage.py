@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from codedpo.context import StageContext
 from codedpo.core.config import Config, Plugin
 from codedpo.core.errors import ConfigError
-from codedpo.core.matrix import PassMatrix, matrices
+from codedpo.core.matrix import PassMatrix, calls_of_tests, matrices
 from codedpo.core.records import Convergence, Execution, SolutionScore, Test, TestScore
 from codedpo.core.registry import load
 from codedpo.rankings.registry import STRATEGIES
@@ -79,8 +79,7 @@ def run(context: StageContext) -> None:
     """Write the scores of every strategy, and how the first iterating one converged."""
     strategies = strategies_of(context.config)
     traced = next((strategy for strategy in strategies if strategy.traces), None)
-    tests = context.columns(Test)
-    calls = dict(zip(tests.column("test_id").to_pylist(), tests.column("call").to_pylist(), strict=True))
+    calls = calls_of_tests(context.columns(Test))
     for part in context.parts(list(matrices(context.columns(Execution), calls))):
         solution_scores: list[SolutionScore] = []
         test_scores: list[TestScore] = []
