@@ -75,6 +75,11 @@ def test_name_defaults_to_the_file_and_overrides_apply(tmp_path: Path) -> None:
         ("seed: 2026-01-01", [], "quote it"),
         ("seeds: {sources: [{kind: pypi, name: toolz}]}", [], "a source of kind pypi needs version"),
         ("seeds: {sources: [{kind: rows, path: x, license: mit}]}", [], "rows has no use for license"),
+        (
+            "pairs: {timing_repeats: 15}",
+            [],
+            r"decisive_repeats is 15, but must be more than timing_repeats \(15",
+        ),
         ("sandbox: {kind: plugin}", [], 'plugin needs a path "package.module:name"'),
         ("rankings: {strategy: {kind: codet, path: 'a:b'}}", [], "the kind codet has no use for path"),
         ("{}", ["seed"], "is not of the form section.key=value"),

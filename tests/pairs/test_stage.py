@@ -27,6 +27,7 @@ from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.pairs.inputs import user_message
 from codedpo.pairs.stage import run, validation_tasks
+from codedpo.sandbox.base import TimingResult
 from codedpo.sandbox.local import LocalSandbox
 
 CORRECTNESS = PairsConfig(kinds=("correctness",))
@@ -244,6 +245,32 @@ def test_solutions_are_measured_so_often_and_paired_above_the_least_ratio(
     ]
     assert found == ([] if rejects else [("efficiency", "t000001/s00", "t000001/s02", True)])
     assert {row.row_id: row.reason for row in read_rows(context.folder.parts_of(Reject), Reject)} == rejects
+
+
+class BreaksOffWhenDecisive:
+    """A sandbox whose solutions finish the first measurement alone."""
+
+    def __init__(self, repeats):
+        self.repeats = repeats
+
+    def time(self, jobs):
+        for job in jobs:
+            finished = job.repeats < self.repeats
+            samples = (
+                tuple(1e6 * position for _ in range(job.repeats)) if finished else ()
+                for position in range(1, len(job.solutions) + 1)
+            )
+            yield TimingResult(job.job_id, tuple(samples))
+
+
+def test_samples_that_chose_the_two_extremes_never_decide(tmp_path):
+    section = PairsConfig(kinds=("efficiency",), slow_inputs=0)
+    services = SimpleNamespace(sandbox=BreaksOffWhenDecisive(section.decisive_repeats))
+    context = context_of(tmp_path, section, {"t000001": [((1, 1), 1)] * 4}, services=services)
+    run(context)
+    assert [row.repeats for row in read_rows(context.folder.parts_of(Timing), Timing)] == [5, 5]
+    (reject,) = read_rows(context.folder.parts_of(Reject), Reject)
+    assert reject.reason == "too_few_timed"
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,8 @@ class PairsConfig(Section):
     timing_repeats: Positive = 5
     """Measurements of every comparable solution, interleaved."""
     decisive_repeats: Positive = 15
-    """Measurements of the fastest and the slowest alone, from which the pair is decided."""
+    """Measurements of the fastest and the slowest alone, from which the pair is decided: more than
+    ``timing_repeats``, whose samples chose the two."""
     slow_inputs: int = Field(default=3, ge=0)
     """Time on at most so many inputs grown from those of credible tests; 0, or where none can be grown: on theirs."""
     slow_input_ms: Annotated[float, Field(gt=0)] = 1.0
@@ -244,6 +245,15 @@ class PairsConfig(Section):
     slow_input_factor: Positive = 4096
     """Largest growth of an input, in steps of 4."""
     validation_share: Share = 0.1
+
+    @model_validator(mode="after")
+    def _complete(self) -> "PairsConfig":
+        if self.decisive_repeats <= self.timing_repeats:
+            raise ValueError(
+                f"decisive_repeats is {self.decisive_repeats}, but must be more than timing_repeats "
+                f"({self.timing_repeats}), so that the second measurement is told from the first; raise it"
+            )
+        return self
 
 
 class LoraConfig(Section):

@@ -74,7 +74,7 @@ def run(context: StageContext) -> None:
                 else:
                     timings.extend(timed)
                     part.count("timed_on_grown_inputs", any(row.are_grown for row in timed))
-                    results.append(efficiency_pair(task, timed, section.least_speed_ratio))
+                    results.append(efficiency_pair(task, timed, section))
         pairs = [
             replace(result, split="validation" if result.task_id in validation else "train")
             for result in results
@@ -155,12 +155,16 @@ def correctness_pairs(task: Scored, choices: list[Choice] | str) -> Iterator[Pai
         yield replace(pair, probability=choice.probability)
 
 
-def efficiency_pair(task: Scored, timed: list[Timing], least_ratio: float) -> Pair | Reject:
-    """Pair the fastest with the slowest of the timed solutions of a task, or say why not."""
-    choice = fast_against_slow([row.samples_ns for row in timed], compare, least_ratio)
+def efficiency_pair(task: Scored, timed: list[Timing], section: PairsConfig) -> Pair | Reject:
+    """Pair the fastest with the slowest of the timed solutions of a task, or say why not.
+
+    Only solutions of the decisive measurement are paired: the samples of the first one chose which those are.
+    """
+    decisive = [row for row in timed if row.repeats == section.decisive_repeats]
+    choice = fast_against_slow([row.samples_ns for row in decisive], compare, section.least_speed_ratio)
     if isinstance(choice, str):
         return _reject(task, PairKind.EFFICIENCY, choice)
-    fast, slow = timed[choice.chosen], timed[choice.rejected]
+    fast, slow = decisive[choice.chosen], decisive[choice.rejected]
     position = {solution_id: row for row, solution_id in enumerate(task.matrix.solution_ids)}
     return _pair(
         task,
