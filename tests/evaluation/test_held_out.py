@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from codedpo.benchmarks.humaneval import HumanEval
+from codedpo.candidates.stage import solution_request
 from codedpo.context import StageContext
-from codedpo.core.config import Config, EvaluationConfig, ResourcesConfig
+from codedpo.core.config import CandidatesConfig, Config, EvaluationConfig, PairsConfig, ResourcesConfig
+from codedpo.core.errors import DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Pair, Sample, Task, Test
 from codedpo.core.stage import StageFolder
@@ -27,6 +29,10 @@ def task(task_id):
     return Task(task_id, "s", ["c"], f"Double x, said {task_id}.", "def double(x):", "double")
 
 
+def request_of(task_id):
+    return solution_request(task(task_id), CandidatesConfig(), 0).messages[0].content
+
+
 def own_tests(task_id):
     calls = ((0, 0), (2, 4), (3, 6), (5, 7))
     return [
@@ -41,7 +47,7 @@ def pair(task_id, split):
         f"{task_id}/p",
         task_id,
         "correctness",
-        f"Please: {task_id}",
+        request_of(task_id),
         *sides,
         "s0",
         "s1",
@@ -52,18 +58,30 @@ def pair(task_id, split):
     )
 
 
-def test_tasks_of_validation_pairs_alone_are_held_out():
-    pairs = [
-        pair("t0", "train"),
-        pair("t1", "validation"),
-        pair("t2", "validation"),
-        pair("t1", "validation"),
-    ]
+CONFIG = Config(name="e", pairs=PairsConfig(validation_share=0.7))
+"""Holds out t1 and t2."""
+
+
+@pytest.mark.parametrize(
+    "pairs", [[], [pair("t0", "train")], [pair(one, "validation") for one in ("t1", "t2", "t1")]]
+)
+def test_held_out_tasks_are_the_same_whoever_has_a_pair(pairs):
     tests = [test for task_id in TASK_IDS for test in own_tests(task_id)]
-    found = held_out.tasks_of(pairs, [task(one) for one in TASK_IDS], tests)
+    found = held_out.tasks_of(CONFIG, pairs, [task(one) for one in TASK_IDS], tests)
     assert [one.task_id for one in found] == ["t1", "t2"]
-    assert found[0].prompt == "Please: t1"
+    assert found[0].prompt == request_of("t1")
     assert [test.test_id for test in found[0].tests] == ["t1/a0", "t1/a1", "t1/a2", "t1/a3"]
+
+
+def test_a_held_out_task_without_tests_is_not_asked():
+    found = held_out.tasks_of(CONFIG, [], [task(one) for one in TASK_IDS], own_tests("t2"))
+    assert [one.task_id for one in found] == ["t2"]
+
+
+def test_pairs_of_another_prompt_are_refused():
+    pairs = [replace(pair("t1", "validation"), prompt="Please double.")]
+    with pytest.raises(DataError, match="held-out task t1: the prompt of its pairs is not the message"):
+        held_out.tasks_of(CONFIG, pairs, [task("t0"), task("t1"), task("t2")], own_tests("t1"))
 
 
 class Replayed:
@@ -80,8 +98,8 @@ class Replayed:
         for request in requests:
             self.asked.append(f"{request.request_id} {self.after}")
             text = request.messages[0].content
-            code = self.solutions.get(text) or (RIGHT if self.after or text.endswith("t1") else WRONG)
-            answer = "no program" if text.endswith("t2") and not self.after else f"```python\n{code}\n```"
+            code = self.solutions.get(text) or (RIGHT if self.after or "said t1." in text else WRONG)
+            answer = "no program" if "said t2." in text and not self.after else f"```python\n{code}\n```"
             yield Reply(request.request_id, 0, answer, "stop", 1, 1)
 
     def close(self):
@@ -106,6 +124,7 @@ def context_in(data_folder, tmp_path, replay):
             config = Config(
                 name="e",
                 evaluation=section,
+                pairs=CONFIG.pairs,
                 shard_size=2,
                 resources=ResourcesConfig(data_folder=str(data_folder)),
             )

@@ -26,11 +26,12 @@ from codedpo.core.records import (
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.pairs.inputs import user_message
-from codedpo.pairs.stage import run, validation_tasks
+from codedpo.pairs.stage import run
 from codedpo.sandbox.base import TimingResult
 from codedpo.sandbox.local import LocalSandbox
 
-CORRECTNESS = PairsConfig(kinds=("correctness",))
+CORRECTNESS = PairsConfig(kinds=("correctness",), validation_share=0.5)
+"""Holds out t000001, which has a pair, and t000003, which has none."""
 # each solution's passes on two tests, and its rank
 TASKS = {
     "t000001": [((1, 1), 1), ((0, 1), 2), (None, 3), ((0, 0), 3)],
@@ -53,7 +54,9 @@ def rows_of(task_id, solutions, codes=()):
         yield Solution(solution_id, task_id, f"{solution_id}/x", code)
         score = 1.0 if rank == 1 else 0.5 / rank
         yield SolutionScore(task_id, solution_id, "self_validation", score, rank)
-        yield SolutionScore(task_id, solution_id, "consensus", score, rank, SURENESS[task_id] * score)
+        yield SolutionScore(
+            task_id, solution_id, "consensus", score, rank, SURENESS.get(task_id, 0.9) * score
+        )
         yield SolutionScore(task_id, solution_id, "random", 1.0, 1)
         for test, passed in enumerate(passes or (None, None)):
             outcome = {1: Outcome.PASSED, 0: Outcome.FAILED, None: Outcome.NOT_LOADED}[passed]
@@ -178,12 +181,45 @@ def test_a_smaller_margin_makes_no_pair(tmp_path):
     assert [pair.task_id for pair in pairs_of(context)] == ["t000001"]
 
 
-@pytest.mark.parametrize(("share", "validation"), [(0.0, 0), (0.1, 1), (1.0, 2)])
-def test_the_share_of_the_config_is_for_validation(tmp_path, share, validation):
+@pytest.mark.parametrize(
+    ("share", "validation", "said"),
+    [
+        (0.0, 0, ""),
+        (0.1, 0, "none of the 1 held-out tasks has a pair, so there is no validation pair; raise"),
+        (0.5, 1, ""),
+        (1.0, 2, "all tasks with a pair are among the 4 held-out ones, so there is no training pair; lower"),
+    ],
+)
+def test_the_share_of_the_config_is_for_validation(tmp_path, capsys, share, validation, said):
     context = context_of(tmp_path, PairsConfig(kinds=("correctness",), validation_share=share))
+    context.voice = Voice()
     run(context)
     splits = [pair.split for pair in pairs_of(context)]
     assert (len(splits), splits.count("validation")) == (2, validation)
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert ("so there is no" in shown) == bool(said)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_held_out_does_not_depend_on_who_has_a_pair(tmp_path, seed):
+    splits: list[dict[str, str]] = []
+    for folder, strategy, options in (
+        ("all", "self_validation", {}),
+        ("sure", "consensus", {"least_probability": 0.65}),
+        ("apart", "self_validation", {"least_margin": 0.8}),
+    ):
+        (tmp_path / folder).mkdir()
+        section = PairsConfig(kinds=("correctness",), validation_share=0.3, **options)
+        tasks = {f"t{number:06d}": TASKS[f"t00000{1 + number % 4}"] for number in range(1, 13)}
+        context = context_of(tmp_path / folder, section, tasks, strategy)
+        context.config = context.config.model_copy(update={"seed": seed})
+        run(context)
+        splits.append({pair.task_id: pair.split for pair in pairs_of(context)})
+    assert len({frozenset(of_one) for of_one in splits}) > 1
+    for one in splits:
+        for other in splits:
+            assert all(one[task_id] == other[task_id] for task_id in one.keys() & other.keys())
 
 
 # the first and second solution pass both tests; two fail alike, one fails otherwise and is worse
@@ -294,16 +330,6 @@ def test_a_strategy_without_probabilities_cannot_be_thresholded(tmp_path):
     section = PairsConfig(kinds=("correctness",), share_kept=0.5)
     with pytest.raises(ConfigError, match="kind to consensus"):
         run(context_of(tmp_path, section))
-
-
-def test_validation_share_is_exact_and_depends_on_the_seed():
-    task_ids = [f"t{number:06d}" for number in range(50)]
-    drawn = validation_tasks(task_ids, task_ids, 0.1, 0)
-    assert len(drawn) == 5
-    assert drawn == validation_tasks(task_ids[::-1], task_ids, 0.1, 0)
-    assert drawn != validation_tasks(task_ids, task_ids, 0.1, 1)
-    assert validation_tasks(task_ids, task_ids[:1], 0.1, 0) == set()
-    assert len(validation_tasks(task_ids, task_ids[:20], 0.01, 0) & set(task_ids[:20])) == 1
 
 
 def test_a_prompt_that_is_not_one_user_message_is_refused():

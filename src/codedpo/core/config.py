@@ -245,6 +245,8 @@ class PairsConfig(Section):
     slow_input_factor: Positive = 4096
     """Largest growth of an input, in steps of 4."""
     validation_share: Share = 0.1
+    """Share of the tasks that are held out, whether they have a pair or not, at least one: their pairs are for
+    validation, and no ranking changes which they are."""
 
     @model_validator(mode="after")
     def _complete(self) -> "PairsConfig":

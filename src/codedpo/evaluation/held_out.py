@@ -10,13 +10,16 @@ from dataclasses import dataclass
 
 from codedpo.context import StageContext
 from codedpo.core.config import Config
+from codedpo.core.errors import DataError
 from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Outcome, Pair, Task, Test
 from codedpo.core.rng import stream
+from codedpo.core.split import held_out_tasks
 from codedpo.evaluation.answering import request_of
 from codedpo.evaluation.metrics import bootstrap_interval, paired_difference
 from codedpo.evaluation.scoring import AFTER, BEFORE, DIFFERENCE
 from codedpo.llm.base import Reply, Request
 from codedpo.llm.parse import extract_code
+from codedpo.llm.prompts import conversation
 from codedpo.sandbox.base import Limits, job_of
 
 Replies = Mapping[str, Sequence[Reply]]
@@ -29,7 +32,7 @@ class HeldOutTask:
 
     task_id: str
     prompt: str
-    """The user message of its pairs."""
+    """The user message that asks for it, that of its pairs where it has any."""
     entry_point: str
     tests: tuple[Test, ...]
 
@@ -39,17 +42,39 @@ class HeldOutTask:
         return f"{HELD_OUT}/{self.task_id}"
 
 
-def tasks_of(pairs: Sequence[Pair], tasks: Sequence[Task], tests: Sequence[Test]) -> tuple[HeldOutTask, ...]:
-    """Return the tasks of validation pairs, in the order of the pairs."""
-    entry_points = {task.task_id: task.entry_point for task in tasks}
+def tasks_of(
+    config: Config, pairs: Sequence[Pair], tasks: Sequence[Task], tests: Sequence[Test]
+) -> tuple[HeldOutTask, ...]:
+    """Return the held-out tasks that have a test, in the order of ``tasks``.
+
+    They are the same for every variant of a run, since a ranking does not change them: tasks without a pair are asked
+    too, by the message that asked for their solutions.
+
+    Raises:
+        DataError: the prompt of a task's pairs is another message.
+    """
+    held_out = held_out_tasks((task.task_id for task in tasks), config.pairs.validation_share, config.seed)
     tests_of: dict[str, list[Test]] = defaultdict(list)
     for test in tests:
         tests_of[test.task_id].append(test)
-    prompts = {pair.task_id: pair.prompt for pair in pairs if pair.split == "validation"}
-    return tuple(
-        HeldOutTask(task_id, prompt, entry_points[task_id], tuple(tests_of[task_id]))
-        for task_id, prompt in prompts.items()
-    )
+    prompts = {pair.task_id: pair.prompt for pair in pairs}
+    found = []
+    for task in (task for task in tasks if task.task_id in held_out and tests_of[task.task_id]):
+        prompt = _prompt(task)
+        if prompts.get(task.task_id, prompt) != prompt:
+            raise DataError(
+                f"held-out task {task.task_id}: the prompt of its pairs is not the message that asks for solutions "
+                "now; make the candidates again with --redo candidates."
+            )
+        found.append(HeldOutTask(task.task_id, prompt, task.entry_point, tuple(tests_of[task.task_id])))
+    return tuple(found)
+
+
+def _prompt(task: Task) -> str:
+    """Return the message that asked for the solutions of a task, from the prompt file of the stage candidates."""
+    values = {"prompt": task.prompt, "signature": task.signature, "entry_point": task.entry_point}
+    (message,) = conversation("codedpo.candidates", "solution.txt", **values)
+    return message.content
 
 
 def requests_of(tasks: Sequence[HeldOutTask], config: Config) -> list[Request]:

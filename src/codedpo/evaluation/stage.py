@@ -130,7 +130,7 @@ def _held_out_tasks(context: StageContext) -> tuple[held_out.HeldOutTask, ...]:
     """Return the run's held-out tasks where the config asks for them; where there are none, say so."""
     if not context.config.evaluation.held_out_tasks:
         return ()
-    found = held_out.tasks_of(context.read(Pair), context.read(Task), context.read(Test))
+    found = held_out.tasks_of(context.config, context.read(Pair), context.read(Task), context.read(Test))
     if not found:
         context.voice.say(
             "evaluation.held_out_tasks: no task was held out, so none is asked; raise pairs.validation_share."

@@ -13,10 +13,11 @@ from codedpo.core.records import (
     Pair,
     PairKind,
     Reject,
+    Task,
     Test,
     Timing,
 )
-from codedpo.core.rng import seed_for
+from codedpo.core.split import held_out_tasks
 from codedpo.core.stage import write_json
 from codedpo.core.tables import read_rows, write_atomically
 from codedpo.pairs.alternatives import alternative_pairs
@@ -37,7 +38,11 @@ MEASURED = ("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low"
 
 
 def run(context: StageContext) -> None:
-    """Make correctness and efficiency pairs, split them by task, and write every export."""
+    """Make correctness and efficiency pairs, split them by task, and write every export.
+
+    Raises:
+        ConfigError: a threshold or share by probability with a strategy that does not estimate probabilities.
+    """
     section = context.config.pairs
     calls = column(context, Test, "test_id", "call")
     scores = scores_by_strategy(context)
@@ -48,11 +53,8 @@ def run(context: StageContext) -> None:
         else {}
     )
     choices = dict(zip([task.task_id for task in tasks], choose(tasks, section), strict=True))
-    validation = validation_tasks(
-        list(choices),
-        [task_id for task_id, found in choices.items() if not isinstance(found, str)],
-        section.validation_share,
-        context.config.seed,
+    held_out = held_out_tasks(
+        (task.task_id for task in context.read(Task)), section.validation_share, context.config.seed
     )
     rule = TimingRule(
         Limits.from_config(context.config.sandbox),
@@ -76,7 +78,7 @@ def run(context: StageContext) -> None:
                     part.count("timed_on_grown_inputs", any(row.are_grown for row in timed))
                     results.append(efficiency_pair(task, timed, section))
         pairs = [
-            replace(result, split="validation" if result.task_id in validation else "train")
+            replace(result, split="validation" if result.task_id in held_out else "train")
             for result in results
             if isinstance(result, Pair)
         ]
@@ -84,6 +86,8 @@ def run(context: StageContext) -> None:
         others = [row for task in part.items for row in alternatives.get(task.task_id, ())]
         part.write({Pair: pairs, AlternativePair: others, Timing: timings}, rejects)
     pairs = read_rows(context.folder.parts_of(Pair), Pair)
+    for line in empty_splits(pairs, len(held_out)):
+        context.voice.say(f"  {line}")
     export = context.folder.path / "export"
     rows = write_exports(pairs, export)
     write_atomically(export / "README.md", dataset_card(pairs, rows, provenance(context)).encode())
@@ -121,23 +125,24 @@ def rule_of(section: PairsConfig) -> Rule:
     )
 
 
-def validation_tasks(task_ids: list[str], certain: list[str], share: float, seed: int) -> set[str]:
-    """Draw the tasks whose pairs are for validation; by task, since pairs of one task share their prompt.
-
-    Tasks are put in a seeded order and cut where ``share`` of those that certainly give a pair lie before the
-    cut, at least one where there are two: a plain share of all tasks could be a share of tasks without pairs.
+def empty_splits(pairs: Sequence[Pair], held_out: int) -> Iterator[str]:
+    """Say of each split that was asked for and got no pair what to change.
 
     Args:
-        task_ids: all tasks.
-        certain: those that give a correctness pair.
-        share: of the certain tasks, for validation.
-        seed: of the run.
+        pairs: of the run.
+        held_out: how many tasks are held out.
     """
-    if share == 0 or len(certain) < 2:
-        return set()
-    place = {task_id: seed_for(seed, "pairs", "validation", task_id) for task_id in task_ids}
-    cut = sorted(place[task_id] for task_id in certain)[max(1, round(share * len(certain))) - 1]
-    return {task_id for task_id in task_ids if place[task_id] <= cut}
+    splits = {pair.split for pair in pairs}
+    if pairs and held_out and "validation" not in splits:
+        yield (
+            f"none of the {held_out} held-out tasks has a pair, so there is no validation pair; raise "
+            "pairs.validation_share or make more tasks."
+        )
+    if pairs and "train" not in splits:
+        yield (
+            f"all tasks with a pair are among the {held_out} held-out ones, so there is no training pair; lower "
+            "pairs.validation_share or make more tasks."
+        )
 
 
 def answer(code: str) -> str:
