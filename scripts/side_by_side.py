@@ -26,7 +26,7 @@ import shutil
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from run_tables import rows_of, write_table
 
 from codedpo.benchmarks import load_benchmark
 from codedpo.core.config import Config
+from codedpo.core.errors import DataError
 from codedpo.core.fingerprint import file_sha256
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome, Pair, PairKind, Sample, Task, Test
@@ -88,9 +89,14 @@ def _request(row: dict[str, Any]) -> Request:
 
 @app.command()
 def pack(run: Path, folder: Path, sampled: str = "", own_tasks: str = "") -> None:
-    """Put the variants of RUN into FOLDER; those named in SAMPLED draw samples too, those in OWN_TASKS answer tasks."""
-    folder.mkdir(parents=True)
+    """Put the variants of RUN into FOLDER; those named in SAMPLED draw samples too, those in OWN_TASKS answer tasks.
+
+    Raises:
+        DataError: a variant would train on held-out tasks of RUN, which all variants are asked.
+    """
     config = Config.model_validate_json((run / "config.resolved.json").read_text())
+    _check_held_out(run, config.variants)
+    folder.mkdir(parents=True)
     services = Services(config, run, Voice())
     benchmarks = {
         name: load_benchmark(name, config.resources.data_folder) for name in config.evaluation.benchmarks
@@ -124,6 +130,19 @@ def pack(run: Path, folder: Path, sampled: str = "", own_tasks: str = "") -> Non
         if name != BASE:
             write_rows(folder / f"{name}.parquet", Pair, rows_of(variant, "pairs", Pair))
     (folder / "order.json").write_text(json.dumps(names))
+
+
+def _check_held_out(run: Path, variants: Iterable[str]) -> None:
+    """See that no variant has a training pair of a task whose pairs are for validation in the run itself."""
+    held_out = {pair.task_id for pair in rows_of(run, "pairs", Pair) if pair.split == "validation"}
+    for name in variants:
+        trained = {pair.task_id for pair in rows_of(run / name, "pairs", Pair) if pair.split == "train"}
+        if shared := held_out & trained:
+            raise DataError(
+                f"the variant {name} would train on {len(shared)} of the {len(held_out)} held-out tasks of {run} "
+                f"({min(shared)} is one), so it could not be compared with the others; give it the seed and the "
+                "pairs.validation_share of the run and make its pairs again."
+            )
 
 
 def _train(packed: Packed, folder: Path, weights: Path, output: Path) -> dict[str, Any]:
