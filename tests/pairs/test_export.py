@@ -43,13 +43,40 @@ def test_counts_and_unpaired_sides_once(tmp_path):
         "preferences/validation": 1,
         "plain/train": 3,
         "plain/validation": 1,
-        "unpaired/train": 5,
+        "unpaired/train": 4,
         "unpaired/validation": 2,
         "chosen/train": 2,
         "chosen/validation": 1,
         "llama_factory/train": 3,
         "llama_factory/validation": 1,
     }
+
+
+def test_a_text_has_one_label_and_a_slow_program_is_no_negative(tmp_path):
+    pairs = [
+        pair(1, "train", chosen="return best", rejected="return wrong"),
+        pair(1, "train", chosen="return other", rejected="return best"),
+        pair(1, "train", PairKind.EFFICIENCY, chosen="return fast", rejected="return slow"),
+        pair(1, "train", PairKind.EFFICIENCY, chosen="return best", rejected="return wrong"),
+        pair(2, "train", chosen="return fine", rejected="return best"),
+    ]
+    rows = write_exports(pairs, tmp_path)
+    lines = (tmp_path / "unpaired" / "train.jsonl").read_text().splitlines()
+    found = [
+        (row["task_id"][-1], row["completion"][0]["content"].split()[2], row["label"])
+        for row in map(json.loads, lines)
+    ]
+    assert found == [
+        ("1", "best", True),
+        ("1", "wrong", False),
+        ("1", "other", True),
+        ("1", "fast", True),
+        ("2", "fine", True),
+        ("2", "best", False),
+    ]
+    card = dataset_card(pairs, rows, Provenance(Config(name="t", tasks={"file": "t.jsonl"}), {}, 0, {}))
+    assert "leaves out 2 slow sides of efficiency pairs, which are believed right, 1 rejected sides" in card
+    assert "and 1 that repeat a row" in card
 
 
 def test_a_split_without_rows_has_no_file(tmp_path):

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 from tests.training.conftest import make_pair
 
 from codedpo.core.config import TrainingConfig
+from codedpo.pairs.export import EXPORTS
 from codedpo.training.data import chosen_rows, preference_rows, select, unpaired_rows
 
 
@@ -37,6 +40,32 @@ def test_views_hold_messages_only() -> None:
     assert chosen_rows([pair, make_pair(0, kind="efficiency")], 0) == [{"prompt": user, "completion": chosen}]
     unpaired = unpaired_rows([pair], 0)
     assert {row["label"]: row["completion"] for row in unpaired} == {True: chosen, False: rejected}
+
+
+def test_kto_trains_on_what_the_export_holds() -> None:
+    pairs = [make_pair(index) for index in range(4)]
+    best, wrong = pairs[0].chosen, pairs[0].rejected
+    pairs += [
+        replace(make_pair(0), pair_id="again"),
+        replace(make_pair(0), pair_id="other", chosen="better", rejected=best),
+        replace(make_pair(0, kind="efficiency"), chosen="fast", rejected="slow"),
+        replace(make_pair(0, kind="efficiency"), chosen="fast", rejected=best),
+    ]
+    rows = unpaired_rows(pairs, 0)
+    of_first = {
+        row["completion"][0]["content"]: row["label"]
+        for row in rows
+        if row["prompt"][0]["content"] == pairs[0].prompt
+    }
+    assert of_first == {best: True, wrong: False, "better": True, "fast": True}
+    assert len(rows) == len(of_first) + 2 * 3
+    exported = [(row["prompt"], row["completion"], row["label"]) for row in EXPORTS["unpaired"](pairs)]
+    assert sorted(exported, key=str) == sorted(
+        [(row["prompt"], row["completion"], row["label"]) for row in rows], key=str
+    )
+    assert [row["completion"] for row in chosen_rows(pairs, 0)] == [
+        row["completion"] for row in EXPORTS["chosen"](pairs)
+    ]
 
 
 def test_the_order_of_unpaired_rows_is_mixed_and_seeded() -> None:

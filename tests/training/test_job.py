@@ -123,6 +123,21 @@ def test_kinds_and_numbers_of_pairs_choose_what_is_trained_on(base: Path, tmp_pa
     assert balanced.counters["train rows"] == 2 + 2
 
 
+def test_kto_says_which_answers_it_had_and_needs_undesirable_ones(base: Path, tmp_path: Path) -> None:
+    pairs = [make_pair(index) for index in range(4)] + [
+        make_pair(index, kind="efficiency") for index in range(4)
+    ]
+    changes: dict[str, Any] = {"method": "kto", "epochs": 1.0, "evaluations": 1}
+    trained = run(base, tmp_path / "both", pairs, **changes)
+    assert trained.counters["train rows"] == 8
+    assert trained.counters["sides left out, slow_side"] == 4
+    (note,) = [note for note in trained.notes if note.startswith("KTO had")]
+    assert "4 desirable and 4 undesirable answers" in note
+    assert "left out: slow_side 4, chosen_elsewhere 0, repeated 4." in note
+    with pytest.raises(DataError, match="none of the 4 training pairs gives an undesirable answer"):
+        run(base, tmp_path / "slow", pairs, kinds=("efficiency",), **changes)
+
+
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from codedpo.context import StageContext
 from codedpo.core.config import Config, LoraConfig, ResourcesConfig, TrainingConfig
-from codedpo.core.errors import BackendError, DataError
+from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.stage import StageFolder
@@ -122,6 +122,12 @@ def test_four_bit_weights_need_a_gpu(base: Path, tmp_path: Path, pairs: list[Pai
         check(context.services)
     with pytest.raises(ValueError, match="four_bit is for adapters"):
         TrainingConfig(four_bit=True, lora=None)
+
+
+def test_kto_needs_correctness_pairs(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
+    context = context_of(tmp_path, base, pairs, method="kto", kinds=("efficiency",))
+    with pytest.raises(ConfigError, match="training.method is kto, but its undesirable answers"):
+        check(context.services)
 
 
 def test_the_tracker_gets_the_curves_and_outlives_the_training(

@@ -12,6 +12,7 @@ import yaml
 from codedpo import __version__
 from codedpo.core.config import Config
 from codedpo.core.records import Pair, Seed
+from codedpo.core.unpaired import CHOSEN_ELSEWHERE, REPEATED, SLOW_SIDE, unpaired
 from codedpo.pairs.preflight import length_bias
 
 DEFAULT_EXPORT = "preferences"
@@ -129,7 +130,20 @@ def _contents(pairs: Sequence[Pair], rows: Mapping[str, int]) -> list[str]:
         _table(("configuration and split", "rows"), rows.items()),
         "`preferences`, `plain`, `unpaired` and `chosen` are in TRL's forms for DPO, DPO without a chat template, KTO "
         "and SFT; `llama_factory/dataset_info.json` and `axolotl.yaml` are for those trainers.",
+        _left_out(pairs),
     ]
+
+
+def _left_out(pairs: Sequence[Pair]) -> str:
+    """Say which sides of pairs are no row of ``unpaired``."""
+    counts: Counter[str] = Counter()
+    for split in ("train", "validation"):
+        counts.update(unpaired(pair for pair in pairs if pair.split == split).left_out)
+    return (
+        f"`unpaired` leaves out {counts[SLOW_SIDE]} slow sides of efficiency pairs, which are believed right, "
+        f"{counts[CHOSEN_ELSEWHERE]} rejected sides that another pair prefers, and {counts[REPEATED]} that repeat "
+        "a row."
+    )
 
 
 def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:

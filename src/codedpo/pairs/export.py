@@ -20,6 +20,7 @@ import yaml
 
 from codedpo.core.records import Pair
 from codedpo.core.tables import write_atomically
+from codedpo.core.unpaired import Answer, unpaired
 
 ExportRow = dict[str, Any]
 SPLITS = ("train", "validation")
@@ -69,39 +70,31 @@ def _facts(pair: Pair) -> ExportRow:
     return {key: value for key, value in flat.items() if key not in left_out}
 
 
-def unpaired(pairs: Iterable[Pair]) -> list[ExportRow]:
-    """Rows for TRL's KTOTrainer: every side of every pair once, labelled desirable or not."""
-    rows: dict[tuple[str, str, bool], ExportRow] = {}
-    for pair in pairs:
-        for side in _SIDES:
-            completion, label = getattr(pair, side), side == "chosen"
-            rows.setdefault(
-                (pair.prompt, completion, label),
-                {
-                    "prompt": _messages("user", pair.prompt),
-                    "completion": _messages("assistant", completion),
-                    "label": label,
-                    "kind": pair.kind,
-                    "task_id": pair.task_id,
-                    "solution_id": getattr(pair, f"{side}_solution_id"),
-                },
-            )
-    return list(rows.values())
+def labelled(pairs: Iterable[Pair]) -> list[ExportRow]:
+    """Rows for TRL's KTOTrainer: every answer once, labelled desirable or not (``core.unpaired`` says which)."""
+    return [_answer(answer, label=answer.is_desirable) for answer in unpaired(pairs).answers]
 
 
 def chosen_only(pairs: Iterable[Pair]) -> list[ExportRow]:
     """Rows for TRL's SFTTrainer with the loss on the completion: every chosen side once."""
-    return [
-        {key: value for key, value in row.items() if key != "label"}
-        for row in unpaired(pairs)
-        if row["label"]
-    ]
+    return [_answer(answer) for answer in unpaired(pairs).desirable]
+
+
+def _answer(answer: Answer, **more: bool) -> ExportRow:
+    return {
+        "prompt": _messages("user", answer.pair.prompt),
+        "completion": _messages("assistant", answer.text),
+        **more,
+        "kind": answer.pair.kind,
+        "task_id": answer.pair.task_id,
+        "solution_id": answer.solution_id,
+    }
 
 
 EXPORTS: dict[str, Callable[[Iterable[Pair]], list[ExportRow]]] = {
     "preferences": preferences,
     "plain": plain,
-    "unpaired": unpaired,
+    "unpaired": labelled,
     "chosen": chosen_only,
     "llama_factory": llama_factory,
 }

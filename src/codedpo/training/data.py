@@ -7,6 +7,7 @@ from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.records import Pair, Reject
 from codedpo.core.rng import seed_for, stream
+from codedpo.core.unpaired import Answer, unpaired
 from codedpo.llm.token_checks import Tokenize, pair_problem, preamble_of, tokenize_pair
 from codedpo.training.length import length_balanced
 
@@ -75,16 +76,12 @@ def preference_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
 
 
 def unpaired_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
-    """Return TRL's unpaired form: every answer with a label, in a seeded order.
+    """Return TRL's unpaired form: every answer once, with its label (``core.unpaired``), in a seeded order.
 
     KTO estimates its KL term from prompts joined to the answer of the row before. Side by side, the two answers
     of one pair would give that answer to its own prompt, so the order is mixed.
     """
-    rows = [
-        {"prompt": _user(pair.prompt), "completion": _assistant(answer), "label": label}
-        for pair in pairs
-        for answer, label in ((pair.chosen, True), (pair.rejected, False))
-    ]
+    rows = [_completion(answer) | {"label": answer.is_desirable} for answer in unpaired(pairs).answers]
     order = stream(seed, "training", "unpaired").permutation(len(rows))
     return [rows[index] for index in order]
 
@@ -92,8 +89,11 @@ def unpaired_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
 def chosen_rows(pairs: Sequence[Pair], seed: int) -> list[TrainingRow]:
     """Return TRL's prompt-completion form with the chosen answers, each prompt and answer once."""
     del seed
-    unique: Mapping[tuple[str, str], Pair] = {(pair.prompt, pair.chosen): pair for pair in pairs}
-    return [{"prompt": _user(pair.prompt), "completion": _assistant(pair.chosen)} for pair in unique.values()]
+    return [_completion(answer) for answer in unpaired(pairs).desirable]
+
+
+def _completion(answer: Answer) -> TrainingRow:
+    return {"prompt": _user(answer.pair.prompt), "completion": _assistant(answer.text)}
 
 
 VIEWS: Mapping[str, Callable[[Sequence[Pair], int], list[TrainingRow]]] = {
@@ -124,11 +124,17 @@ def rows_of(pairs: Sequence[Pair], config: TrainingConfig, seed: int) -> dict[st
     """Return the rows of both splits in the form of the method, with weights where pairs are weighted.
 
     Raises:
-        DataError: pairs are to be weighted, but none has a probability above 0.
+        DataError: pairs are to be weighted, but none has a probability above 0; or KTO has no undesirable answer to
+            train on.
     """
     view = VIEWS[config.method]
     splits = {split: [pair for pair in pairs if pair.split == split] for split in ("train", "validation")}
     rows = {split: view(found, seed) for split, found in splits.items()}
+    if config.method == "kto" and all(row["label"] for row in rows["train"]):
+        raise DataError(
+            f"training.method kto: none of the {len(splits['train'])} training pairs gives an undesirable answer, "
+            "since slow sides are believed right; add correctness to training.kinds and pairs.kinds."
+        )
     if config.confidence_weighted:
         weights = dict(zip((pair.pair_id for pair in pairs), pair_weights(pairs), strict=True))
         rows = {

@@ -13,6 +13,7 @@ from codedpo.core.errors import DataError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair, Reject, TrainingStep
+from codedpo.core.unpaired import unpaired
 from codedpo.llm.device import choose_device
 from codedpo.training import callbacks, data, guards, merge, processes, trainers
 from codedpo.training.card import model_card
@@ -159,6 +160,15 @@ def _told(
             notes.append(
                 f"{unknown} of {len(trained)} training pairs have no estimated probability and weigh 1."
             )
+    if config.method == "kto":
+        answers = unpaired(pair for pair in pairs if pair.split == "train")
+        counters |= {f"sides left out, {reason}": float(count) for reason, count in answers.left_out.items()}
+        undesirable = len(answers.answers) - len(answers.desirable)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in answers.left_out.items())
+        notes.append(
+            f"KTO had {len(answers.desirable)} desirable and {undesirable} undesirable answers; of the sides of "
+            f"training pairs were left out: {reasons}."
+        )
     if not any(pair.split == "validation" for pair in pairs):
         notes.append(
             "there is no validation pair, so the last weights are the result, not the best by validation loss."

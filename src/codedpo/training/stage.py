@@ -13,7 +13,7 @@ from typing import Any
 
 from codedpo.context import StageContext
 from codedpo.core import errors
-from codedpo.core.errors import BackendError, CodedpoError
+from codedpo.core.errors import BackendError, CodedpoError, ConfigError
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.tables import read_rows, write_atomically, write_rows
 from codedpo.llm.device import choose_device
@@ -40,12 +40,19 @@ def check(services: Services) -> None:
 
     Raises:
         BackendError: a package is missing, or the weights cannot be fetched.
+        ConfigError: KTO without correctness pairs, which alone give undesirable answers.
         CodedpoError: the weights are unknown, damaged or cannot become ``model.gguf``, or the template is none.
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise BackendError(
             f"training needs {', '.join(missing)}: pip install 'codedpo[train]', or stop before it with --until pairs."
+        )
+    training, made = services.config.training, services.config.pairs.kinds
+    if training.method == "kto" and "correctness" not in {*training.kinds} & {*made}:
+        raise ConfigError(
+            "training.method is kto, but its undesirable answers come from correctness pairs alone; add correctness to "
+            "training.kinds and pairs.kinds, or train by another method."
         )
     if services.config.training.four_bit:
         _check_four_bit(services.config.resources.device)
