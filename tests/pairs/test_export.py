@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from codedpo.core.config import Config
 from codedpo.core.records import Pair, PairKind, Seed
 from codedpo.pairs.card import Provenance, dataset_card
-from codedpo.pairs.export import write_exports
+from codedpo.pairs.export import EXPORTS, write_exports
 
 
 def pair(number, split, kind=PairKind.CORRECTNESS, chosen="return x", rejected="return y"):
@@ -111,8 +113,39 @@ def test_json_lines_hold_one_message_a_side(tmp_path):
     assert all(
         isinstance(value, str | float | int)
         for key, value in first.items()
-        if key not in ("prompt", "chosen", "rejected")
+        if key not in ("prompt", "chosen", "rejected", "probability")
     )
+    assert first["probability"] is None
+
+
+@pytest.mark.parametrize(
+    ("builder", "unknown"),
+    [
+        *(("parquet", unknown) for unknown in ("first of train", "train", "validation", "all")),
+        # JSON lines carry no schema, so that a first split of nulls alone tells no type
+        *(("json", unknown) for unknown in ("first of train", "validation", "all")),
+    ],
+)
+def test_splits_load_together_whatever_pair_has_no_probability(tmp_path, builder, unknown):
+    datasets = pytest.importorskip("datasets")
+    known = {"first of train": [1, 2, 3], "train": [3], "validation": [0, 1, 2], "all": []}[unknown]
+    pairs = [
+        replace(one, probability=0.5 + number / 10 if number in known else -1.0)
+        for number, one in enumerate(PAIRS)
+    ]
+    write_exports(pairs, tmp_path / "export")
+    ending = {"json": "jsonl", "parquet": "parquet"}[builder]
+    for name in ("preferences", "plain", "llama_factory"):
+        files = {
+            split: str(tmp_path / "export" / name / f"{split}.{ending}") for split in ("train", "validation")
+        }
+        loaded = datasets.load_dataset(builder, data_files=files, cache_dir=str(tmp_path / "cache"))
+        assert [*loaded["train"]["probability"], *loaded["validation"]["probability"]] == [
+            one.probability if one.probability >= 0 else None for one in pairs
+        ]
+        if builder == "parquet":
+            schemas = [pq.read_schema(file).remove_metadata() for file in files.values()]
+            assert schemas[0] == schemas[1] == EXPORTS[name].schema
 
 
 def test_the_plain_form_joins_to_prompt_and_answer(tmp_path):

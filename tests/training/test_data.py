@@ -59,12 +59,14 @@ def test_kto_trains_on_what_the_export_holds() -> None:
     }
     assert of_first == {best: True, wrong: False, "better": True, "fast": True}
     assert len(rows) == len(of_first) + 2 * 3
-    exported = [(row["prompt"], row["completion"], row["label"]) for row in EXPORTS["unpaired"](pairs)]
+    exported = [
+        (row["prompt"], row["completion"], row["label"]) for row in EXPORTS["unpaired"].rows_of(pairs)
+    ]
     assert sorted(exported, key=str) == sorted(
         [(row["prompt"], row["completion"], row["label"]) for row in rows], key=str
     )
     assert [row["completion"] for row in chosen_rows(pairs, 0)] == [
-        row["completion"] for row in EXPORTS["chosen"](pairs)
+        row["completion"] for row in EXPORTS["chosen"].rows_of(pairs)
     ]
 
 

@@ -5,12 +5,13 @@ conversational columns ``prompt``, ``chosen``, ``rejected`` (lists of messages),
 without a chat template, ``unpaired`` has ``prompt``, ``completion``, ``label`` for KTO, ``chosen`` has ``prompt`` and
 ``completion`` for SFT, ``llama_factory`` is in the sharegpt form of LLaMA-Factory with its ``dataset_info.json``;
 ``axolotl.yaml`` makes axolotl read ``preferences``. Extra columns are flat: nested optional keys would come back
-filled with nulls.
+filled with nulls. Every row of an export has the same keys, and its Parquet files one schema: readers take the columns
+of all splits from the first rows that they see.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from codedpo.core.records import Pair
-from codedpo.core.tables import write_atomically
+from codedpo.core.tables import schema_of, write_atomically
 from codedpo.core.unpaired import Answer, unpaired
 
 ExportRow = dict[str, Any]
 SPLITS = ("train", "validation")
 _SIDES = ("chosen", "rejected")
+_FACTS = pa.schema([field for field in schema_of(Pair) if field.name not in {"prompt", *_SIDES}])
+"""All columns of pairs but their texts."""
 
 
 def _messages(role: str, content: str) -> list[dict[str, str]]:
@@ -64,10 +67,9 @@ def llama_factory(pairs: Iterable[Pair]) -> list[ExportRow]:
 
 
 def _facts(pair: Pair) -> ExportRow:
-    """All of a pair but its texts; a probability only where it is estimated."""
-    flat = asdict(pair)
-    left_out = {"prompt", *_SIDES} | ({"probability"} if pair.probability < 0 else set())
-    return {key: value for key, value in flat.items() if key not in left_out}
+    """All of a pair but its texts; the probability is null where none is estimated."""
+    flat = asdict(pair) | {"probability": pair.probability if pair.probability >= 0 else None}
+    return {name: flat[name] for name in _FACTS.names}
 
 
 def labelled(pairs: Iterable[Pair]) -> list[ExportRow]:
@@ -91,14 +93,33 @@ def _answer(answer: Answer, **more: bool) -> ExportRow:
     }
 
 
-EXPORTS: dict[str, Callable[[Iterable[Pair]], list[ExportRow]]] = {
-    "preferences": preferences,
-    "plain": plain,
-    "unpaired": labelled,
-    "chosen": chosen_only,
-    "llama_factory": llama_factory,
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One form of the pairs."""
+
+    rows_of: Callable[[Iterable[Pair]], list[ExportRow]]
+    schema: pa.Schema
+    """Of its Parquet files, whatever the rows of a split hold."""
+
+
+_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_TURN = pa.struct([("from", pa.string()), ("value", pa.string())])
+_COMPLETION = [("prompt", _MESSAGES), ("completion", _MESSAGES)]
+_ORIGIN = [(name, pa.string()) for name in ("kind", "task_id", "solution_id")]
+
+EXPORTS: dict[str, Export] = {
+    "preferences": Export(
+        preferences, pa.schema([*((name, _MESSAGES) for name in ("prompt", *_SIDES)), *_FACTS])
+    ),
+    "plain": Export(plain, pa.schema([*((name, pa.string()) for name in ("prompt", *_SIDES)), *_FACTS])),
+    "unpaired": Export(labelled, pa.schema([*_COMPLETION, ("label", pa.bool_()), *_ORIGIN])),
+    "chosen": Export(chosen_only, pa.schema([*_COMPLETION, *_ORIGIN])),
+    "llama_factory": Export(
+        llama_factory,
+        pa.schema([("conversations", pa.list_(_TURN)), *((side, _TURN) for side in _SIDES), *_FACTS]),
+    ),
 }
-"""Folder name -> the rows it holds."""
+"""Folder name -> what it holds."""
 
 
 def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
@@ -108,13 +129,13 @@ def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows_of in EXPORTS.items():
+    for name, export in EXPORTS.items():
         for split in SPLITS:
-            rows = rows_of(pair for pair in pairs if pair.split == split)
+            rows = export.rows_of(pair for pair in pairs if pair.split == split)
             if not rows:
                 continue
             stem = folder / name / split
-            write_atomically(stem.with_suffix(".parquet"), _parquet(rows))
+            write_atomically(stem.with_suffix(".parquet"), _parquet(rows, export.schema))
             write_atomically(stem.with_suffix(".jsonl"), _json_lines(rows))
             counts[f"{name}/{split}"] = len(rows)
     splits = [split for split in SPLITS if f"preferences/{split}" in counts]
@@ -157,9 +178,9 @@ def axolotl_config(splits: Iterable[str]) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def _parquet(rows: Sequence[ExportRow]) -> bytes:
+def _parquet(rows: Sequence[ExportRow], schema: pa.Schema) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows)), sink, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
