@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from codedpo.context import StageContext
@@ -8,7 +11,8 @@ from codedpo.core.records import Convergence, Execution, Oracle, Outcome, Soluti
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.rankings.registry import STRATEGIES
-from codedpo.rankings.stage import build, run, strategies_of
+from codedpo.rankings.scores import Scores
+from codedpo.rankings.stage import build, check, run, strategies_of
 
 
 def context_of(folder, rankings):
@@ -46,6 +50,28 @@ def context_of(folder, rankings):
         services=None,
         voice=Voice(quiet=True),
     )
+
+
+def of_another_type(matrix):
+    return [1.0 for _ in matrix.solution_ids]
+
+
+def of_another_length(matrix):
+    return Scores(np.ones(1))
+
+
+def of_odds(matrix):
+    ones = np.ones(len(matrix.solution_ids))
+    return Scores(ones, probabilities=3 * ones)
+
+
+def never_of_two_tests(matrix):
+    return Scores(np.full(len(matrix.solution_ids), np.nan if len(matrix.test_ids) == 2 else 1.0))
+
+
+def plugin(name):
+    """Choose one of the strategies above."""
+    return Plugin(kind="plugin", path=f"{__name__}:{name}")
 
 
 def test_every_strategy_scores_every_solution(tmp_path):
@@ -114,11 +140,50 @@ def test_options_reach_the_strategy_and_name_it(tmp_path):
         (Plugin(kind="pagerank"), "no ranking strategy of kind pagerank"),
         (Plugin(kind="self_validation", options={"dampening": 0.5}), "dampening.*it has damping"),
         (Plugin(kind="plugin", path="no_such_module:rank"), "no_such_module"),
+        (
+            Plugin(kind="self_validation", options={"damping": "high"}),
+            "self_validation cannot.*'damping': 'high'",
+        ),
+        (Plugin(kind="self_validation", options={"damping": 2.0}), "damping is 2.0"),
+        (Plugin(kind="self_validation", options={"iterations": 2.5}), "'iterations': 2.5"),
+        (Plugin(kind="consensus", options={"agreement_power": "x"}), "consensus cannot.*agreement_power"),
+        (
+            Plugin(kind="consensus", options={"log_odds": float("inf")}),
+            r"log_odds=inf\) gave probabilities that",
+        ),
+        (
+            Plugin(kind="consensus", options={"group_power": float("nan")}),
+            "gave solutions that are not all finite",
+        ),
+        (Plugin(kind="b4", options={"wrong_prior": -5}), "wrong_prior of b4 is -5, but it must"),
+        (Plugin(kind="b4", options={"agreement_prior": 0}), "agreement_prior of b4 is 0, but it must"),
+        (Plugin(kind="b4", options={"wrong_prior": "x"}), "b4 cannot.*wrong_prior"),
+        (plugin("of_another_type"), "gave list instead of Scores"),
+        (plugin("of_another_length"), r"gave solutions of shape \(1,\) instead of \(4,\)"),
+        (plugin("of_odds"), "gave probabilities outside 0 to 1"),
     ],
 )
 def test_what_cannot_be_built_is_named(choice, words):
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as caught:
         build(choice, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_are_tried_before_any_work():
+    config = Config(
+        name="x",
+        rankings=RankingsConfig(strategy=Plugin(kind="self_validation", options={"damping": "high"})),
+    )
+    with pytest.raises(ConfigError, match="self_validation cannot rank"):
+        check(SimpleNamespace(config=config))
+
+
+def test_scores_that_are_no_numbers_stop_the_stage(tmp_path):
+    context = context_of(tmp_path, RankingsConfig(strategy=plugin("never_of_two_tests"), compare=()))
+    with pytest.raises(
+        ConfigError, match="never_of_two_tests gave solutions that are not all finite.*t000001"
+    ):
+        run(context)
 
 
 def test_one_strategy_twice_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codedpo.core.behaviour import groups
+from codedpo.core.errors import ConfigError
 from codedpo.core.matrix import PassMatrix
 from codedpo.rankings.scores import Scores, scaled
 
@@ -26,7 +27,13 @@ def rank(matrix: PassMatrix, *, wrong_prior: float = 1e4, agreement_prior: float
     Source: Chen et al., B4: Towards Optimal Assessment of Plausible Code Solutions with Plausible Tests, arXiv
     2409.08692; the default priors are those that its authors give for CodeGen on HumanEval. Good over a wide range
     of test validity. Cost: S x T for every group.
+
+    Raises:
+        ConfigError: a prior that is not a finite number above 0.
     """
+    for name, prior in (("wrong_prior", wrong_prior), ("agreement_prior", agreement_prior)):
+        if not 0.0 < prior < math.inf:
+            raise ConfigError(f"rankings: {name} of b4 is {prior}, but it must be a finite number above 0.")
     labels, sizes = groups(matrix.passed)
     _, first = np.unique(labels, return_index=True)
     patterns = matrix.passed[first]

@@ -47,12 +47,12 @@ def rank_file(path: Path, strategy: Plugin, seed: int = 0) -> Iterator[SolutionS
     """Score every solution of a file by one strategy.
 
     Raises:
-        ConfigError: the strategy or one of its options does not exist.
+        ConfigError: the strategy or one of its options does not exist, or it cannot rank with them.
         DataError: as ``read_matrices``.
     """
     built = build(strategy, seed)
     for matrix in read_matrices(path):
-        yield from solution_rows(matrix, built.label, built.rank(matrix, **built.options))
+        yield from solution_rows(matrix, built.label, built.scores(matrix))
 
 
 def _from_npz(path: Path) -> PassMatrix:

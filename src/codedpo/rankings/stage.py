@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from codedpo.context import StageContext
 from codedpo.core.config import Config, Plugin
 from codedpo.core.errors import ConfigError
-from codedpo.core.matrix import PassMatrix, calls_of_tests, matrices
+from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix, calls_of_tests, matrices
 from codedpo.core.records import Convergence, Execution, SolutionScore, Test, TestScore
 from codedpo.core.registry import load
 from codedpo.rankings.registry import STRATEGIES
@@ -30,12 +30,66 @@ class Strategy:
     traces: bool
     """It iterates, and its ``trace`` option shows every iteration."""
 
+    def scores(self, matrix: PassMatrix, **more: Any) -> Scores:
+        """Rank a task with the bound options and ``more``, and see that every score is a number.
+
+        Raises:
+            ConfigError: the strategy gives other than ``Scores`` of finite numbers, one a solution or test.
+        """
+        with np.errstate(all="ignore"):  # what is no number is refused below
+            scores = self.rank(matrix, **self.options | more)
+        problem = _problem(scores, matrix)
+        if problem:
+            raise ConfigError(
+                f"the ranking strategy {self.label} gave {problem} for task {matrix.task_id}; change its options, or "
+                "mend it where it is yours."
+            )
+        return scores
+
+
+_TRIAL = PassMatrix(
+    task_id="trial",
+    solution_ids=("s0", "s1", "s2", "s3"),
+    test_ids=("a0", "a1", "a2"),
+    passed=np.array([[1, 1, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=bool),
+    loaded=np.array([True, True, True, False]),
+    call_of_test=np.array([0, 1, NO_CALL], dtype=np.int64),
+    values=np.array([[0, 0], [0, 0], [1, 0], [NO_VALUE, NO_VALUE]], dtype=np.int64),
+)
+"""Ranked once by every strategy before any work, so that options of a wrong kind cost seconds."""
+
+
+def _problem(scores: Any, matrix: PassMatrix) -> str:
+    """Return what is wrong with the scores of a matrix, or nothing."""
+    if not isinstance(scores, Scores):
+        return f"{type(scores).__name__} instead of Scores"
+    lengths = {
+        "solutions": len(matrix.solution_ids),
+        "tests": len(matrix.test_ids),
+        "probabilities": len(matrix.solution_ids),
+    }
+    for name, length in lengths.items():
+        values = getattr(scores, name)
+        if values is None and name != "solutions":
+            continue
+        if np.shape(values) != (length,):
+            return f"{name} of shape {np.shape(values)} instead of ({length},)"
+        if not np.isfinite(values).all():
+            return f"{name} that are not all finite numbers"
+    if (
+        scores.probabilities is not None
+        and not ((scores.probabilities >= 0) & (scores.probabilities <= 1)).all()
+    ):
+        return "probabilities outside 0 to 1"
+    return ""
+
 
 def build(choice: Plugin, seed: int) -> Strategy:
-    """Load a strategy and check its options against the function's signature.
+    """Load a strategy, check its options against the function's signature, and rank a small matrix with them.
 
     Raises:
-        ConfigError: unknown kind, plug-in that cannot be imported, or an option that the strategy does not have.
+        ConfigError: unknown kind, plug-in that cannot be imported, an option that the strategy does not have, or one
+            with a value that it cannot use.
     """
     rank = load(STRATEGIES, choice.kind, choice.path, what="ranking strategy")
     parameters = inspect.signature(rank).parameters
@@ -47,7 +101,15 @@ def build(choice: Plugin, seed: int) -> Strategy:
         raise ConfigError(
             f"the ranking strategy {choice.kind} was given options {choice.options}: {error}; it has {known}."
         ) from error
-    return Strategy(choice.label, rank, options, "trace" in parameters)
+    strategy = Strategy(choice.label, rank, options, "trace" in parameters)
+    try:
+        strategy.scores(_TRIAL)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigError(
+            f"the ranking strategy {choice.path or choice.kind} cannot rank with the options {choice.options}: "
+            f"{error}; give each option a value of the kind that its description names."
+        ) from error
+    return strategy
 
 
 def strategies_of(config: Config) -> list[Strategy]:
@@ -86,8 +148,7 @@ def run(context: StageContext) -> None:
         convergence: list[Convergence] = []
         for matrix in part.items:
             for strategy in strategies:
-                options = strategy.options | ({"trace": True} if strategy is traced else {})
-                scores = strategy.rank(matrix, **options)
+                scores = strategy.scores(matrix, **({"trace": True} if strategy is traced else {}))
                 solution_scores.extend(solution_rows(matrix, strategy.label, scores))
                 test_scores.extend(_test_rows(matrix, strategy.label, scores))
                 if strategy is traced and scores.trace is not None:
