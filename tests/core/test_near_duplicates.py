@@ -1,19 +1,29 @@
 import gzip
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codedpo.core.near_duplicates import jaccard, near_duplicates, shingles
+from codedpo.core.near_duplicates import near_duplicates
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 
 
+def shingles(text: str, size: int) -> set[tuple[str, ...]]:
+    tokens = re.findall(r"\w+|[^\w\s]", text.lower())
+    return {tuple(tokens[start : start + size]) for start in range(max(1, len(tokens) - size + 1))}
+
+
+def jaccard(left: set[tuple[str, ...]], right: set[tuple[str, ...]]) -> float:
+    return len(left & right) / len(left | right)
+
+
 def all_pairs(texts: list[str], threshold: float, size: int = 5) -> list[int | None]:
-    """The definition, without MinHash."""
+    """The definition: every text against every kept one."""
     kept: list[int] = []
     result: list[int | None] = []
     for position, text in enumerate(texts):
@@ -37,6 +47,16 @@ def test_points_at_the_earlier_text_that_was_kept() -> None:
 def test_no_texts_and_empty_texts() -> None:
     assert near_duplicates([], 0.5) == []
     assert near_duplicates(["", "one two", ""], 0.5) == [None, None, 0]
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.lists(st.sampled_from(WORDS[:4]), max_size=14).map(" ".join), max_size=14),
+    st.sampled_from([0.01, 0.2, 0.5, 0.6, 2 / 3, 0.7, 0.9, 1.0]),
+    st.integers(1, 5),
+)
+def test_no_pair_is_missed_at_any_threshold(texts: list[str], threshold: float, size: int) -> None:
+    assert near_duplicates(texts, threshold, size) == all_pairs(texts, threshold, size)
 
 
 @settings(max_examples=50)
