@@ -87,6 +87,22 @@ def test_values_without_gradient_are_the_same(base: Path) -> None:
     torch.testing.assert_close(unfused, logits)
 
 
+def test_only_rows_that_are_watched_are_remembered(base: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa").eval()
+    add_fused_lm_head(model)
+    ids, mask = batch()["input_ids"], batch()["attention_mask"].bool()
+    rows = [tuple(row[present].tolist()) for row, present in zip(ids, mask, strict=True)]
+    watched: dict[tuple[int, ...], float | None] = {}
+    fast_loss.install(model, watched)
+    with torch.no_grad():
+        model(**batch(), fused_lm_head=True)
+        assert watched == {}
+        watched |= {rows[2]: None, (1, 2, 3): None}
+        output = model(**batch(), fused_lm_head=True)
+    mean = output.log_probs[2].sum() / output.label_mask[2].sum()
+    assert watched == {rows[2]: pytest.approx(float(mean)), (1, 2, 3): None}
+
+
 def test_rows_longer_than_a_sliding_window_keep_the_forward_of_trl(base: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="sdpa").eval()
     model.config.sliding_window = 8

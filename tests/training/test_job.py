@@ -16,9 +16,14 @@ from codedpo.core.config import LoraConfig, TrainingConfig
 from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.progress import Advance
 from codedpo.core.records import Pair
-from codedpo.training.job import Job, Trained, train
+from codedpo.training import fast_loss
+from codedpo.training.job import Job, ShowProgress, Trained, train
 
 LORA = LoraConfig(rank=4, alpha=8)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process in the middle of training."""
 
 
 @contextmanager
@@ -105,6 +110,41 @@ def test_a_reference_is_computed_once_for_a_run_and_its_ablations(
         [row.value for row in alone.steps if "loss" in row.name], rel=1e-6
     )
     assert trained("other weights", "first", digest="2")[1] == calls
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_reference_that_was_broken_off_goes_on_where_it_was(
+    method: str, base: Path, tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_loss, "REFERENCE_SLICE", 3)  # KTO has two rows a batch, so its slices have four
+    whole = run(base, tmp_path / "whole", pairs, method=method, epochs=1.0, evaluations=1)
+    computed: list[int] = []
+
+    def progress(most: int) -> ShowProgress:
+        @contextmanager
+        def shown(description: str, total: int, done: int) -> Iterator[Advance]:
+            def advance(count: int) -> None:
+                if "reference" in description:
+                    if len(computed) == most:
+                        raise Killed
+                    computed.append(count)
+
+            yield advance
+
+        return shown
+
+    output = tmp_path / "broken"
+    output.mkdir()
+    options = settings(method=method, epochs=1.0, evaluations=1)
+    job = Job(str(base), "tiny", CHATML, str(output), options, 3, "cpu")
+    batches = 8  # of one pair, or of two of the 16 answers
+    with pytest.raises(Killed):
+        train(job, pairs, progress(5))
+    first = len(computed)
+    resumed = train(job, pairs, progress(100))
+    stored = {"dpo": 3, "kto": 4}[method]
+    assert (first, len(computed) - first) == (5, batches - stored)
+    assert curve(resumed, "loss") == pytest.approx(curve(whole, "loss"), rel=1e-5)
 
 
 def test_kinds_and_numbers_of_pairs_choose_what_is_trained_on(base: Path, tmp_path: Path) -> None:
@@ -312,10 +352,6 @@ def test_no_pair_left_is_one_sentence(base: Path, tmp_path: Path, pairs: list[Pa
 def test_a_loss_that_overflows_stops_the_training(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
     with pytest.raises(DataError, match=r"training broke at step \d+: .* is (nan|inf)"):
         run(base, tmp_path, pairs, lora=None, learning_rate=1e30, warmup_share=0.0)
-
-
-class Killed(BaseException):
-    """Stands for the end of the process in the middle of training."""
 
 
 @pytest.mark.parametrize("torn", [False, True])

@@ -21,8 +21,14 @@ ARCHITECTURES = frozenset({"llama", "mistral", "phi", "qwen2", "qwen3", "starcod
 """Decoders whose logits are a plain (biased) projection of the last hidden state; others keep TRL's own pass."""
 CHUNK = 128
 """Positions whose logits exist at once: 78 MB in float32 with a vocabulary of 151,936."""
+REFERENCE_SLICE = 512
+"""Rows whose reference is computed before it is stored: what a kill can cost, a few minutes of two cores."""
 LARGEST_TREE = 1024
 """Tokens of a tree of several prompts: two pairs of usual length; a larger batch has one tree a prompt."""
+
+
+Watched = dict[tuple[int, ...], float | None]
+"""Rows by their tokens, and the mean log-probability of their answer where it is known."""
 
 
 def _precise(tensor: Any) -> Any:
@@ -174,12 +180,13 @@ def _tree_forward(model: Any, input_ids: Any, attention_mask: Any, labels: Any) 
     )
 
 
-def install(model: Any, seen: dict[tuple[int, ...], float] | None = None) -> bool:
+def install(model: Any, watched: Watched | None = None) -> bool:
     """Replace TRL's fused forward of a causal model by the one on token trees; False where it must stay.
 
     Args:
         model: The base model (below any PEFT wrapper), on which TRL's ``add_fused_lm_head`` was called.
-        seen: Gets the mean log-probability of the answer of every row that is run without gradient, by its tokens.
+        watched: Gets the mean log-probability of the answer of those rows that are its keys, where they are run without
+            gradient.
     """
     if model.config.model_type not in ARCHITECTURES or model.config._attn_implementation != "sdpa":
         return False
@@ -193,10 +200,11 @@ def install(model: Any, seen: dict[tuple[int, ...], float] | None = None) -> boo
         if not options.get("fused_lm_head") or input_ids.shape[1] > window:
             return replaced(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **options)
         output = _tree_forward(self, input_ids, attention_mask, labels)
-        if seen is not None and not output.log_probs.requires_grad:
+        if watched and not output.log_probs.requires_grad:
             means = output.log_probs.sum(-1) / output.label_mask.sum(-1).clamp(min=1)
             for ids, mask, mean in zip(input_ids, attention_mask.bool(), means.tolist(), strict=True):
-                seen[tuple(ids[mask].tolist())] = mean
+                if (row := tuple(ids[mask].tolist())) in watched:
+                    watched[row] = mean
         return output
 
     model.forward = types.MethodType(forward, model)
@@ -220,23 +228,25 @@ def fast(
 
     class Fast(trainer_class):  # type: ignore[misc]
         probe: Probe | None = None
-        _seen: dict[tuple[int, ...], float] | None = None
+        _watched: Watched | None = None
 
         def _install(self) -> None:
-            if self._seen is not None:
+            if self._watched is not None:
                 return
-            self._seen, model = {}, self.model
+            self._watched, model = {}, self.model
             if hasattr(model, "peft_config"):
                 fast_lora.install(model)
                 model = model.get_base_model()
-            install(model, self._seen)
+            install(model, self._watched)
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             self._install()
             if store is None:
                 return super()._precompute_ref_logps(dataset, name, batch_size)
-            if missing := store.missing(dataset):
-                rows = dataset.select(missing)
+            missing, together = store.missing(dataset), batch_size * self.accelerator.num_processes
+            size = math.ceil(REFERENCE_SLICE / together) * together  # whole batches: slices change none
+            for start in range(0, len(missing), size):
+                rows = dataset.select(missing[start : start + size])
                 result = super()._precompute_ref_logps(rows, name, batch_size)
                 added = [column for column in result.column_names if column not in rows.column_names]
                 store.add(rows, {column: result[column][:] for column in added})
@@ -256,12 +266,14 @@ def fast(
             return super().train(*arguments, **options)
 
         def evaluate(self, *arguments: Any, **options: Any) -> Any:
-            assert self._seen is not None
-            self._seen.clear()
+            if self.probe is None:
+                return super().evaluate(*arguments, **options)
+            assert self._watched is not None
+            self._watched.update(dict.fromkeys(row.ids for _, row in self.probe.rows))
             metrics = super().evaluate(*arguments, **options)
-            if self.probe is not None:
-                values = self.probe.measure(self.model, self._seen)
-                self.log({f"eval_{name}": value for name, value in values.items()})
+            values = self.probe.measure(self.model, self._watched)
+            self._watched.clear()
+            self.log({f"eval_{name}": value for name, value in values.items()})
             return metrics
 
     Fast.__name__ = trainer_class.__name__

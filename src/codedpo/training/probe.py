@@ -38,12 +38,12 @@ class Probe:
                     rows.append((name, Row(tokens.prompt + answer, len(tokens.prompt))))
         return cls(tuple(rows))
 
-    def measure(self, model: Any, known: Mapping[tuple[int, ...], float]) -> dict[str, float]:
+    def measure(self, model: Any, known: Mapping[tuple[int, ...], float | None]) -> dict[str, float]:
         """Return ``probe/right`` and the others: mean over solutions of the mean over their tokens, natural logs.
 
         Args:
             model: A model that TRL gave its fused forward.
-            known: Mean log-probability of rows that validation has just computed, by their tokens.
+            known: Mean log-probability of rows that validation has just computed, by their tokens; None: not computed.
         """
         found: dict[str, list[float]] = {}
         for name, row in self.rows:
