@@ -110,6 +110,23 @@ def test_a_reference_is_computed_once_for_a_run_and_its_ablations(
         [row.value for row in alone.steps if "loss" in row.name], rel=1e-6
     )
     assert trained("other weights", "first", digest="2")[1] == calls
+    assert trained("all weights", "first", lora=None)[1] == 0
+
+
+def test_a_reference_serves_no_training_whose_weights_are_stored_otherwise(
+    base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    options: dict[str, Any] = {"epochs": 1.0, "evaluations": 1, "dtype": "bfloat16", "nll_weight": 0.0}
+    run(base, tmp_path / "adapters", pairs, **options)  # frozen weights in bfloat16
+    files = (str(tmp_path / "adapters" / "reference.json"),)
+    margins = []
+    for name, references in (("alone", ()), ("after", files)):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = settings(lora=None, **options)  # trained weights in float32
+        job = Job(str(base), "tiny", CHATML, str(folder), config, 3, "cpu", "", references)
+        margins.append(curve(train(job, pairs, silent), "rewards/chosen", "validation")[0])
+    assert margins[0] == margins[1] == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -179,12 +179,19 @@ def _told(
     return counters, notes
 
 
-def _reference_store(job: Job, bfloat16: bool) -> ReferenceStore:
-    """Open the store of reference log-probabilities; tokens tell prompts, template and answers."""
+def _reference_store(job: Job, model: Any, options: Mapping[str, Any]) -> ReferenceStore:
+    """Open the store of reference log-probabilities; tokens tell prompts, template and answers.
+
+    Args:
+        job: The training.
+        model: The loaded weights, by whose precision results are rounded.
+        options: Of the trainer: where and in which precision products are computed.
+    """
     config = job.config
-    changed_by = (config.method, config.dtype, config.four_bit, config.confidence_weighted)
+    numerics = (str(model.dtype), config.four_bit, options["use_cpu"], options["bf16"])
+    changed_by = (config.method, config.confidence_weighted)
     focus = config.focus.model_dump() if config.focus else None
-    identity = digest_of([job.weights_digest, bfloat16, *changed_by, focus])
+    identity = digest_of([job.weights_digest, *numerics, *changed_by, focus])
     return ReferenceStore(Path(job.output) / REFERENCE, identity, map(Path, job.references))
 
 
@@ -204,7 +211,7 @@ def _train(
     if processes.is_first():
         callbacks.delete_torn(Path(options["output_dir"]))
     batches = sum(math.ceil(len(items) / size) for items in rows.values()) if config.method != "sft" else 0
-    store = _reference_store(job, options["bf16"])
+    store = _reference_store(job, model, options)
     with progress("training: reference log-probabilities", batches, 0) as advance:
         trainer = trainers.build_trainer(
             config, model, tokenizer, rows, options, store=store, reference_step=lambda: advance(1)
