@@ -1,7 +1,9 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM
 
 from codedpo.core.config import LoraConfig, TrainingConfig
@@ -13,6 +15,7 @@ from codedpo.training.trainers import (
     Schedule,
     batch_size,
     build_trainer,
+    linear_parts,
     lora_options,
     trainer_options,
 )
@@ -77,6 +80,13 @@ def test_what_changes_dpo_is_refused_elsewhere(method: str, option: str) -> None
     value = {} if option == "focus" else True
     with pytest.raises(ValueError, match=f"the method {method} has no use for {option}"):
         TrainingConfig.model_validate({"method": method, option: value})
+
+
+def test_a_model_without_a_place_for_adapters_is_refused() -> None:
+    model = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(4, 4), "head": torch.nn.Linear(4, 4)})
+    model.config = SimpleNamespace(model_type="odd")
+    with pytest.raises(ConfigError, match="type odd has no linear part in a numbered layer"):
+        linear_parts(model)
 
 
 def test_more_adapted_layers_than_layers_is_an_error() -> None:

@@ -1,6 +1,7 @@
 """One table: method -> TRL's trainer, its config, and the options that this method alone has."""
 
 import math
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def lora_options(lora: LoraConfig, layers: int, linear: Collection[str]) -> dict
     Args:
         lora: The adapters.
         layers: Layers of the model.
-        linear: Names of the linear parts of a layer (``q_proj``, ...).
+        linear: Names of the linear parts of a layer (``q_proj``, ...), as ``linear_parts`` returns them.
 
     Raises:
         ConfigError: the model has fewer layers.
@@ -107,13 +108,28 @@ def lora_options(lora: LoraConfig, layers: int, linear: Collection[str]) -> dict
 
 
 def linear_parts(model: Any) -> set[str]:
-    """Return the names that linear layers have inside the layers of a model."""
-    from torch.nn import Linear
+    """Return the names of the linear parts of a model's numbered layers (``model.layers.0``, ``transformer.h.0``).
 
-    names = (
-        name for name, module in model.named_modules() if isinstance(module, Linear) and ".layers." in name
-    )
-    return {name.rpartition(".")[2] for name in names}
+    The output head is in no numbered layer.
+
+    Raises:
+        ConfigError: there is none, so that adapters have no place.
+    """
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    inside = re.compile(r"\.\d+\.")
+    names = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, Linear | Conv1D) and inside.search(name)
+    }
+    if not names:
+        raise ConfigError(
+            f"training.lora: a model of type {model.config.model_type} has no linear part in a numbered layer that an "
+            "adapter could go to; set training.lora to null to train all weights."
+        )
+    return names
 
 
 def batch_size(config: TrainingConfig) -> int:
