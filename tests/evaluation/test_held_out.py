@@ -177,11 +177,36 @@ def test_without_benchmarks_they_alone_are_asked(context_in):
 
 
 def test_where_no_task_was_held_out_the_stage_says_so(context_in, tmp_path, capsys):
-    write_rows(tmp_path / "Pair.parquet", Pair, [pair("t0", "train")])
+    write_rows(tmp_path / "Test.parquet", Test, own_tests("t0"))
     context = replace(context_in(benchmarks=()), voice=Voice(json_lines=True))
     stage.run(context)
     assert figures(context) == {}
-    assert "no task was held out, so none is asked; raise pairs.validation_share" in capsys.readouterr().err
+    assert (
+        "no task with a test was held out, so none is asked; raise pairs.validation_share"
+        in capsys.readouterr().err
+    )
+
+
+class Refusing(Replayed):
+    """The untrained model gives no answer to one of them."""
+
+    def generate(self, requests):
+        for reply in super().generate(requests):
+            lost = not self.after and reply.request_id.startswith(f"{HELD_OUT}/t2 ")
+            yield replace(reply, text="HTTP 500", finish_reason="refused") if lost else reply
+
+
+def test_a_task_that_one_model_did_not_answer_counts_for_neither(context_in, replay, capsys):
+    replay(Refusing)
+    context = replace(context_in(), voice=Voice(json_lines=True))
+    stage.run(context)
+    found = figures(context)
+    assert {model: (row.value, row.count) for model, row in found.items()} == {
+        "before": (0.75, 1),
+        "after": (0.75, 1),
+        "difference": (0.0, 1),
+    }
+    assert "1 of 2 held-out tasks are left out: a model did not answer them" in capsys.readouterr().err
 
 
 def test_they_are_asked_with_the_benchmarks_and_not_again_after_a_stop(context_in, monkeypatch):

@@ -82,6 +82,15 @@ def requests_of(tasks: Sequence[HeldOutTask], config: Config) -> list[Request]:
     return [request_of(task.key, task.prompt, config) for task in tasks]
 
 
+def _answered(tasks: Sequence[HeldOutTask], replies: Mapping[str, Replies]) -> list[HeldOutTask]:
+    """Return the tasks to which every model gave all its answers: one that could not be had is no wrong one."""
+    return [
+        task
+        for task in tasks
+        if all(reply.finish_reason != "refused" for of_one in replies.values() for reply in of_one[task.key])
+    ]
+
+
 def metrics_of(
     context: StageContext, tasks: Sequence[HeldOutTask], replies: Mapping[str, Replies]
 ) -> Iterator[Metric]:
@@ -89,9 +98,17 @@ def metrics_of(
 
     Args:
         context: Runs programs with the limits of the run's own executions.
-        tasks: The held-out tasks; without any, there are no figures.
+        tasks: The held-out tasks. Those that a model did not answer are left out, which is said; without any, there
+            are no figures.
         replies: Of each model.
     """
+    answered = _answered(tasks, replies)
+    if len(answered) < len(tasks):
+        left_out = len(tasks) - len(answered)
+        context.voice.say(
+            f"  {left_out} of {len(tasks)} held-out tasks are left out: a model did not answer them"
+        )
+    tasks = answered
     if not tasks:
         return
     answers = {

@@ -133,7 +133,8 @@ def _held_out_tasks(context: StageContext) -> tuple[held_out.HeldOutTask, ...]:
     found = held_out.tasks_of(context.config, context.read(Pair), context.read(Task), context.read(Test))
     if not found:
         context.voice.say(
-            "evaluation.held_out_tasks: no task was held out, so none is asked; raise pairs.validation_share."
+            "evaluation.held_out_tasks: no task with a test was held out, so none is asked; "
+            "raise pairs.validation_share."
         )
     return found
 
