@@ -74,6 +74,11 @@ class StageContext:
         """Read a whole table of an earlier stage as rows, in the order they were written."""
         return read_rows(self._paths(row_type), row_type)
 
+    def tables(self, row_type: type[Any]) -> Iterator[pa.Table]:
+        """Read a table of an earlier stage file by file, as Arrow columns; stages write the rows of a task together."""
+        for path in self._paths(row_type):
+            yield read_columns([path], row_type)
+
     def columns(self, row_type: type[Any]) -> pa.Table:
         """Read a whole table of an earlier stage as Arrow columns: the way for executions and scores."""
         return read_columns(self._paths(row_type), row_type)
@@ -84,6 +89,14 @@ class StageContext:
                 f"the stage {self.name} reads no table of {row_type.__name__}; add it to STAGES in codedpo.stages."
             )
         return self.inputs[row_type]
+
+    def unfinished(self, items: Sequence[Item]) -> Iterator[Item]:
+        """Yield the items of the parts that ``parts`` will yield, for work that goes on from part to part."""
+        size = self.config.shard_size
+        finished = set(self.folder.finished_parts())
+        for index, start in enumerate(range(0, len(items), size)):
+            if index not in finished:
+                yield from items[start : start + size]
 
     def parts(self, items: Sequence[Item], *, whole: bool = False) -> Iterator[Part[Item]]:
         """Cut ``items`` into parts of ``config.shard_size`` and yield those that are not written yet.
@@ -136,13 +149,20 @@ class StageContext:
                 self._open_part.count(name, value - before.get(name, 0))
 
     def execute(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
-        """Run jobs in the sandbox, in order; cells from the execution cache are counted, where there is one."""
+        """Run jobs in the sandbox, in order; cells from the execution cache are counted, where there is one.
+
+        The jobs may be those of several parts (``unfinished``): what is counted goes to the part that is open when a
+        result is taken.
+        """
         sandbox = self.sandbox
         before = self.services.sandbox_counters
-        yield from sandbox.run(jobs)
-        if self._open_part is not None:
-            for name, value in self.services.sandbox_counters.items():
-                self._open_part.count(name, value - before[name])
+        for matrix in sandbox.run(jobs):
+            now = self.services.sandbox_counters
+            if self._open_part is not None:
+                for name, value in now.items():
+                    self._open_part.count(name, value - before[name])
+                before = now
+            yield matrix
 
     def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
         """Show progress of steps inside a part."""

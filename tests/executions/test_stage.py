@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codedpo.context import StageContext
+from codedpo.context import Part, StageContext
 from codedpo.core.config import Config, ResourcesConfig, SandboxConfig
 from codedpo.core.progress import Voice
 from codedpo.core.records import Execution, Reject, Solution, Task, Test
@@ -105,3 +105,23 @@ def test_equal_programs_share_their_cells(tables: dict[type, list[Path]], tmp_pa
         by_solution.setdefault(row.solution_id, []).append((row.outcome, row.cpu_ns))
     for task in ("t000000", "t000001", "t000002"):
         assert by_solution[f"{task}/s00"] == by_solution[f"{task}/s07"]
+
+
+def test_a_stop_between_parts_costs_no_part_twice(
+    tables: dict[type, list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _, _ = execute(tables, tmp_path / "plain")
+    write, written = Part.write, []
+
+    def write_and_stop(part: Part, *rows: object) -> None:
+        write(part, *rows)
+        written.append(part.index)
+        if len(written) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Part, "write", write_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tables, tmp_path / "stopped")
+    again, _, _ = execute(tables, tmp_path / "stopped")
+    assert written == [0, 1]
+    assert verdicts(again) == verdicts(plain)

@@ -336,5 +336,5 @@ def test_a_prompt_that_is_not_one_user_message_is_refused():
     conversation = json.dumps(
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi."}]
     )
-    with pytest.raises(DataError, match="t1/x was asked with 2 messages"):
-        user_message(conversation, "t1/x")
+    with pytest.raises(DataError, match="task t1 were asked with 2 messages"):
+        user_message(conversation, "t1")

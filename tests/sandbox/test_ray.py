@@ -261,3 +261,11 @@ def test_without_ray_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BackendError, match=r"pip install 'codedpo\[ray\]'"):
         RaySandbox(SandboxConfig()).probe()
+
+
+def test_the_identity_is_found_once_and_leaves_no_process() -> None:
+    sandbox = RaySandbox(SandboxConfig(modules=("numpy",)))
+    before = set(psutil.Process().children(recursive=True))
+    assert sandbox.identity == sandbox.identity
+    assert "numpy" in sandbox.identity
+    assert set(psutil.Process().children(recursive=True)) <= before

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from codedpo.context import Part, StageContext
 from codedpo.core.records import Execution, Outcome, Reject, Solution, Task, Test
-from codedpo.sandbox.base import Cell, Job, Limits, Matrix, job_of
+from codedpo.sandbox.base import Cell, Limits, Matrix, job_of
 from codedpo.services import Services
 
 
@@ -47,33 +47,42 @@ def run(context: StageContext) -> None:
         solutions[solution.task_id].append(solution)
     for test in context.read(Test):
         tests[test.task_id].append(test)
-    for part in context.parts(context.read(Task)):
-        _run_part(context, part, solutions, tests)
+    tasks, limits = context.read(Task), Limits.from_config(context.config.sandbox)
+    # One stream through all parts: the workers go on with the next part while the last programs of this one run.
+    matrices = context.execute(
+        job_of(task.task_id, list(_codes(solutions[task.task_id])), tests[task.task_id], limits)
+        for task in context.unfinished(tasks)
+        if solutions[task.task_id] and tests[task.task_id]
+    )
+    for part in context.parts(tasks):
+        _run_part(part, matrices, solutions, tests)
+    for _ in matrices:
+        raise AssertionError("the sandbox gave more results than there were jobs")
+
+
+def _codes(solutions: Sequence[Solution]) -> dict[str, int]:
+    """Number the different programs of solutions."""
+    codes = dict.fromkeys(solution.code for solution in solutions)
+    return {code: index for index, code in enumerate(codes)}
 
 
 def _run_part(
-    context: StageContext,
     part: Part[Task],
+    matrices: Iterator[Matrix],
     solutions: dict[str, list[Solution]],
     tests: dict[str, list[Test]],
 ) -> None:
-    limits = Limits.from_config(context.config.sandbox)
     rejects: list[Reject] = []
-    jobs: list[Job] = []
-    code_indices: list[dict[str, int]] = []
-    for task in part.items:
-        for reason, found in (("no_solutions", solutions[task.task_id]), ("no_tests", tests[task.task_id])):
-            if not found:
-                rejects.append(Reject(task.task_id, reason, "none of the model's replies gave one"))
-                break
-        else:
-            codes = dict.fromkeys(solution.code for solution in solutions[task.task_id])
-            code_indices.append({code: index for index, code in enumerate(codes)})
-            jobs.append(job_of(task.task_id, list(codes), tests[task.task_id], limits))
     rows: list[Execution] = []
-    for matrix, code_index in zip(context.execute(jobs), code_indices, strict=True):
-        rows.extend(rows_of(matrix, solutions[matrix.job_id], code_index, tests[matrix.job_id]))
-        part.count("programs_run", len(code_index))
+    for task in part.items:
+        own, own_tests = solutions[task.task_id], tests[task.task_id]
+        if own and own_tests:
+            matrix, codes = next(matrices), _codes(own)
+            rows.extend(rows_of(matrix, own, codes, own_tests))
+            part.count("programs_run", len(codes))
+        else:
+            reason = "no_tests" if own else "no_solutions"
+            rejects.append(Reject(task.task_id, reason, "none of the model's replies gave one"))
     for outcome in Outcome:
         count = sum(row.outcome == outcome for row in rows)
         if count:

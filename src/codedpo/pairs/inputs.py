@@ -53,20 +53,29 @@ def scores_by_strategy(context: StageContext) -> dict[str, dict[str, SolutionSco
 def scored_tasks(context: StageContext, scores: Mapping[str, SolutionScore]) -> Iterator[Scored]:
     """Join matrix, scores of one strategy, code and prompt of every task that was executed."""
     solutions = {solution.solution_id: solution for solution in context.read(Solution)}
-    prompts = {
-        text.text_id: text.prompt for text in context.read(Text) if text.kind == TextKind.SOLUTION.value
-    }
-    for matrix in matrices(context.columns(Execution), calls_of_tests(context.columns(Test))):
-        first = solutions[matrix.solution_ids[0]]
+    prompts = _prompts(context)
+    calls = calls_of_tests(context.columns(Test))
+    for matrix in (matrix for table in context.tables(Execution) for matrix in matrices(table, calls)):
         empty = np.empty(0)
         task = Scored(
             matrix=matrix,
             scores=empty,
             ranks=empty.astype(np.int64),
             codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
-            prompt=user_message(prompts[first.text_id], first.text_id),
+            prompt=user_message(prompts[matrix.task_id], matrix.task_id),
         )
         yield rescored(task, scores)
+
+
+def _prompts(context: StageContext) -> dict[str, str]:
+    """Return task id -> the messages that asked for its solutions, the same for all of them."""
+    prompts: dict[str, str] = {}
+    for table in context.tables(Text):
+        columns = (table.column(name).to_pylist() for name in ("kind", "parent_id", "prompt"))
+        for kind, task_id, prompt in zip(*columns, strict=True):
+            if kind == TextKind.SOLUTION.value:
+                prompts.setdefault(task_id, prompt)
+    return prompts
 
 
 def rescored(task: Scored, scores: Mapping[str, SolutionScore]) -> Scored:
@@ -85,7 +94,7 @@ def _probabilities(rows: Sequence[SolutionScore]) -> NDArray[np.float64] | None:
     return None if (known < 0).any() else known
 
 
-def user_message(prompt: str, text_id: str) -> str:
+def user_message(prompt: str, task_id: str) -> str:
     """Take the user's words out of a stored conversation.
 
     Raises:
@@ -94,7 +103,7 @@ def user_message(prompt: str, text_id: str) -> str:
     messages = json.loads(prompt)
     if [message["role"] for message in messages] != ["user"]:
         raise DataError(
-            f"text {text_id} was asked with {len(messages)} messages, but a pair carries one user message; "
-            "write the candidates' prompt as one user message"
+            f"the solutions of task {task_id} were asked with {len(messages)} messages, but a pair carries one user "
+            "message; write the candidates' prompt as one user message"
         )
     return str(messages[0]["content"])

@@ -142,7 +142,8 @@ def run(context: StageContext) -> None:
     strategies = strategies_of(context.config)
     traced = next((strategy for strategy in strategies if strategy.traces), None)
     calls = calls_of_tests(context.columns(Test))
-    for part in context.parts(list(matrices(context.columns(Execution), calls))):
+    found = [matrix for table in context.tables(Execution) for matrix in matrices(table, calls)]
+    for part in context.parts(found):
         solution_scores: list[SolutionScore] = []
         test_scores: list[TestScore] = []
         convergence: list[Convergence] = []

@@ -49,7 +49,8 @@ def browse(
         ``pairs``: those of the shown tasks; ``total``: number of tasks that were executed.
     """
     executed = executions.column("task_id").unique().to_pylist()
-    chosen = evenly([task.task_id for task in tasks if task.task_id in set(executed)], most_tasks)
+    known = set(executed)
+    chosen = evenly([task.task_id for task in tasks if task.task_id in known], most_tasks)
     here = pc.is_in(executions.column("task_id"), value_set=pa.array(chosen, pa.string()))
     cells = executions.filter(here).select(["task_id", "solution_id", "test_id", "outcome", "error_type"])
     outcomes, errors = (cells.column(name).to_pylist() for name in ("outcome", "error_type"))

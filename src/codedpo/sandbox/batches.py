@@ -6,8 +6,9 @@ from codedpo.sandbox.base import Job
 
 SOLUTIONS_OF_A_BATCH = 64
 """More make no fork cheaper, but results come later and memory that a solution keeps adds up."""
-BATCHES_AHEAD = 3
-"""So many batches a worker are read ahead of the one whose results are due."""
+BATCHES_AHEAD = 16
+"""So many batches a worker are read ahead of the one whose results are due: while one waits for programs that run out
+of time, the other workers have something to do."""
 
 
 def in_batches(jobs: Iterable[Job], workers: int, *, grouped: bool) -> Iterator[list[Job]]:

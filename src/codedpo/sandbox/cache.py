@@ -88,8 +88,8 @@ class CachedSandbox:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
         """Give each job's matrix in order; only cells that are not known are run."""
-        level = self._sandbox.probe().level
-        for plans in self._planned(jobs, level):
+        level, identity = self._sandbox.probe().level, self.identity
+        for plans in self._planned(jobs, level, identity):
             matrices = self._sandbox.run(part for plan in plans for part, _, _ in plan.parts)
             for plan in plans:
                 yield self._finish(plan, [next(matrices) for _ in plan.parts], level)
@@ -102,11 +102,11 @@ class CachedSandbox:
         self._sandbox.close()
         self._database.close()
 
-    def _planned(self, jobs: Iterable[Job], level: int) -> Iterator[list[_Plan]]:
+    def _planned(self, jobs: Iterable[Job], level: int, identity: str) -> Iterator[list[_Plan]]:
         plans: list[_Plan] = []
         cells = 0
         for job in jobs:
-            plans.append(self._plan(job, level))
+            plans.append(self._plan(job, level, identity))
             cells += len(job.solutions) * len(job.checks)
             if cells >= _CELLS_AT_ONCE:
                 yield plans
@@ -114,9 +114,9 @@ class CachedSandbox:
         if plans:
             yield plans
 
-    def _plan(self, job: Job, level: int) -> _Plan:
+    def _plan(self, job: Job, level: int, identity: str) -> _Plan:
         shared = hashlib.sha256(
-            json.dumps([VERSION, self.identity, level, astuple(job.limits), job.reference]).encode()
+            json.dumps([VERSION, identity, level, astuple(job.limits), job.reference]).encode()
         )
         tests = [json.dumps(astuple(check)).encode() for check in job.checks]
         keys = []

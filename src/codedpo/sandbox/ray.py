@@ -72,6 +72,7 @@ class RaySandbox:
         self._workers = workers
         self._timing_workers = timing_workers
         self._address = address
+        self._identity = ""
         self._actors: list[Any] = []
         self._isolation: Isolation | None = None
         self._cluster: RayCluster | None = None
@@ -92,9 +93,12 @@ class RaySandbox:
     @property
     def identity(self) -> str:
         """That of a local sandbox, which every worker must have."""
-        if self._section.launcher.kind == "none":
-            return f"ray {LocalSandbox.from_config(self._section, ResourcesConfig()).identity}"
-        return f"ray {self._ask(self._started()[0].describe.remote())[1]}"
+        if not self._identity and self._section.launcher.kind == "none":
+            with LocalSandbox.from_config(self._section, ResourcesConfig()) as local:
+                self._identity = f"ray {local.identity}"
+        elif not self._identity:
+            self._started()
+        return self._identity
 
     def probe(self) -> Isolation:
         """Start the workers if they do not run; return the isolation of the weakest."""
@@ -225,6 +229,7 @@ class RaySandbox:
                 f"The nodes of the Ray cluster differ from this machine ({differ}); install the same Python and"
                 f" codedpo {__version__} on all."
             )
+        self._identity = f"ray {identities.pop()}"
         self._isolation = min((isolation for _, _, isolation in found), key=lambda one: one.level)
 
     def _end_actors(self) -> None:

@@ -31,7 +31,7 @@ _SAMPLE = struct.Struct("=Qq")
 """CPU nanoseconds and number of passes; passes below 0: the solution failed. Getting ready is answered by whether the
 solution remembers, and the number of passes."""
 _READY, _READY_ANEW, _GO = b"p", b"n", b"s"
-_REMEMBERS_RATIO, _REMEMBERS_NS, _FIRST_PASSES = 1.5, 2_000, 3
+_REMEMBERS_RATIO, _REMEMBERS_NS, _FIRST_PASSES = 1.5, 3_000, 7
 """By how much the shortest of so many first passes is longer than a later one, where a solution remembers."""
 _INLET, _OUTLET = 3, 4
 _PASSES_TO_GET_READY = 2
