@@ -42,8 +42,8 @@ class Stage:
 
 STAGES = (
     Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
-    Stage("tasks", 1, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks", "given tasks")),
-    Stage("candidates", 1, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
+    Stage("tasks", 2, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks", "given tasks")),
+    Stage("candidates", 2, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
     Stage("executions", 2, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
     Stage(
         "rankings",
@@ -54,13 +54,13 @@ STAGES = (
     ),
     Stage(
         "pairs",
-        2,
+        3,
         ("pairs", "sandbox"),
         (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
         (Pair, AlternativePair, Timing),
         ("sandbox",),
     ),
-    Stage("training", 2, ("training",), (Pair,), (TrainingStep,), ("weights",)),
+    Stage("training", 3, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation",
         4,

@@ -246,7 +246,7 @@ def test_a_prompt_that_an_endpoint_refuses_is_no_wrong_answer(evaluate, problems
     assert (found["passed"], found["total"], found["figures"]["pass@1"]["count"]) == (2, 3, 3)
     assert found["outcomes"] == {"passed": 2, "failed": 1}
     assert found["not_run"] == {"no reply": 1}
-    assert found["first_refusal"].startswith("HumanEval/3: status 400: Error code: 400")
+    assert found["first_refusal"].startswith("HumanEval/3: status 400: the recording lacks")
     assert "1 not run (no reply), left out of the figures" in done.stderr
     assert "the first reply that is missing, HumanEval/3: status 400" in done.stderr
 
