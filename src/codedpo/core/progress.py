@@ -27,6 +27,13 @@ LEAST_SHARE = 0.05
 """Of the steps, before the time left is estimated: an engine that works on many at once ends its first ones late."""
 
 
+def followed(steps: Iterable[Step], advance: Advance) -> Iterator[Step]:
+    """Yield steps as they come, and count each when it is done with."""
+    for step in steps:
+        yield step
+        advance(1)
+
+
 class Voice:
     """Says what happens, to a person (``console``) or to a program (``json_lines``), on standard error."""
 
@@ -68,9 +75,7 @@ class Voice:
     def follow(self, description: str, steps: Iterable[Step], total: int) -> Iterator[Step]:
         """Yield ``total`` steps as they come, and show how many came."""
         with self.progress(description, total) as advance:
-            for step in steps:
-                yield step
-                advance(1)
+            yield from followed(steps, advance)
 
     def _plain_lines(self, description: str, total: int, done: int) -> Advance:
         start = last = time.monotonic()

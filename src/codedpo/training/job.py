@@ -11,7 +11,7 @@ from typing import Any
 from codedpo.core.config import TrainingConfig
 from codedpo.core.errors import DataError
 from codedpo.core.fingerprint import digest_of
-from codedpo.core.progress import Advance
+from codedpo.core.progress import Advance, followed
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.unpaired import unpaired
 from codedpo.llm.device import choose_device
@@ -73,16 +73,22 @@ def _reject_sentence(pairs: int, rejects: Sequence[Reject]) -> str:
     return f"{len(rejects)} of {pairs} pairs cannot be trained on ({counts})"
 
 
-def prepare(job: Job, pairs: Sequence[Pair], tokenizer: Any) -> tuple[list[Pair], list[Reject]]:
+def prepare(
+    job: Job, pairs: Sequence[Pair], tokenizer: Any, progress: ShowProgress
+) -> tuple[list[Pair], list[Reject]]:
     """Select and check the pairs of a job.
 
     Raises:
         DataError: none is left.
     """
     selected = data.select(pairs, job.config, job.seed)
-    kept, rejects = data.check_pairs(
-        selected, tokenize_with(tokenizer), job.config.max_length, {tokenizer.eos_token_id}
-    )
+    with progress("checking pairs", len(selected), 0) as advance:
+        kept, rejects = data.check_pairs(
+            followed(selected, advance),
+            tokenize_with(tokenizer),
+            job.config.max_length,
+            {tokenizer.eos_token_id},
+        )
     if not any(pair.split == "train" for pair in kept):
         found = _reject_sentence(len(selected), rejects) if rejects else "the stage pairs made none"
         raise DataError(
@@ -105,7 +111,7 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
     device = choose_device(job.device)
     trainers.check_tracker(config.tracker)
     tokenizer = load_tokenizer(job.base, job.template)
-    kept, rejects = prepare(job, pairs, tokenizer)
+    kept, rejects = prepare(job, pairs, tokenizer, progress)
     rows = data.rows_of(kept, config, job.seed)
     own = config.model_copy(
         update={"gradient_accumulation": config.gradient_accumulation // processes.count()}
