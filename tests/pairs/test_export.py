@@ -218,3 +218,26 @@ def test_the_folder_with_its_card_is_a_dataset(tmp_path):
     assert "2 seeds and tasks that repeat a problem" in card
     assert "A trial." in card
     assert "http://inside" not in card
+
+
+def test_equal_named_exports_with_one_cache_load_as_they_are_on_disk(tmp_path):
+    datasets = pytest.importorskip("datasets")
+
+    def loaded(run, pairs):
+        export = tmp_path / run / "export"
+        rows = write_exports(pairs, export)
+        provenance = Provenance(Config(name=run, tasks={"file": "t.jsonl"}), {}, 0, {})
+        (export / "README.md").write_text(dataset_card(pairs, rows, provenance))
+        return {
+            name: datasets.load_dataset(str(export), name, cache_dir=str(tmp_path / "cache"))
+            for name in EXPORTS
+        }
+
+    other = [replace(one, chosen="```python\nreturn other\n```") for one in PAIRS]
+    for run, pairs in (("first", PAIRS), ("second", other), ("first", other[1:]), ("first", PAIRS)):
+        found = loaded(run, pairs)
+        assert found["plain"]["train"]["chosen"] == [one.chosen for one in pairs if one.split == "train"]
+        for name, export in EXPORTS.items():
+            assert found[name]["train"].num_rows == len(
+                export.rows_of(one for one in pairs if one.split == "train")
+            )

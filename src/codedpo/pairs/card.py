@@ -13,6 +13,7 @@ from codedpo import __version__
 from codedpo.core.config import Config
 from codedpo.core.records import Pair, Seed
 from codedpo.core.unpaired import CHOSEN_ELSEWHERE, REPEATED, SLOW_SIDE, unpaired
+from codedpo.pairs.export import fingerprint
 from codedpo.pairs.preflight import length_bias
 
 DEFAULT_EXPORT = "preferences"
@@ -44,7 +45,7 @@ def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Pro
         provenance: where the pairs come from.
     """
     config = provenance.config
-    header = yaml.safe_dump(front_matter(len(pairs), rows), sort_keys=False)
+    header = yaml.safe_dump(front_matter(pairs, rows), sort_keys=False)
     description = [config.description] if config.description else []
     return (
         "\n\n".join(
@@ -75,8 +76,12 @@ def _tasks_licence(config: Config) -> str:
     return "the licences of the seeds above, from whose functions the tasks were made"
 
 
-def front_matter(pairs: int, rows: Mapping[str, int]) -> dict[str, Any]:
-    """Return the metadata that the Hub and ``datasets.load_dataset`` read: every export is a configuration."""
+def front_matter(pairs: Sequence[Pair], rows: Mapping[str, int]) -> dict[str, Any]:
+    """Return the metadata that the Hub and ``datasets.load_dataset`` read: every export is a configuration.
+
+    Its description is the fingerprint of its rows. ``datasets`` stores a loaded folder under the folder's name and the
+    hash of these configurations, so that without it every run's ``export`` would be read from the cache of the first.
+    """
     files: dict[str, list[dict[str, str]]] = {}
     for place in rows:
         name, _, split = place.partition("/")
@@ -87,9 +92,13 @@ def front_matter(pairs: int, rows: Mapping[str, int]) -> dict[str, Any]:
         "language": ["en"],
         "task_categories": ["text-generation"],
         "tags": ["codedpo", "dpo", "preference", "code", "python", "synthetic"],
-        "size_categories": [next((name for most, name in sizes if pairs < most), "1M<n<10M")],
+        "size_categories": [next((name for most, name in sizes if len(pairs) < most), "1M<n<10M")],
         "configs": [
-            {"config_name": name, "data_files": of_name}
+            {
+                "config_name": name,
+                "description": f"fingerprint {fingerprint(name, pairs)}",
+                "data_files": of_name,
+            }
             | ({"default": True} if name == DEFAULT_EXPORT else {})
             for name, of_name in files.items()
         ],
