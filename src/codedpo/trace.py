@@ -1,11 +1,10 @@
 """One task through all tables: what ``codedpo trace`` prints."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
@@ -111,7 +110,7 @@ def _matrix(trace: dict[str, Any]) -> Table:
         key=lambda row: (-scores.get(row["solution_id"], {"score": 0})["score"], row["solution_id"]),
     )
     table = Table(box=None, pad_edge=False, title="pass matrix", title_justify="left")
-    table.add_column("solution")
+    table.add_column("solution", overflow="fold")
     table.add_column("score", justify="right")
     table.add_column(
         "tests " + " ".join(row["test_id"].rpartition("/")[2] for row in trace["tests"]), no_wrap=False
@@ -127,36 +126,42 @@ def _matrix(trace: dict[str, Any]) -> Table:
     return table
 
 
-def _pairs(pairs: Sequence[dict[str, Any]]) -> list[Panel]:
-    return [
-        Panel(
-            Group(
-                Line("chosen", style="green"), pair["chosen"], Line("rejected", style="red"), pair["rejected"]
-            ),
-            title=f"pair {pair['pair_id']}"
-            + (f", {pair['speed_ratio']:.2f} x faster" if pair["speed_ratio"] else ""),
-        )
-        for pair in pairs
-    ]
+def _panel(title: str, *content: RenderableType) -> Panel:
+    """Frame what a person or a model wrote: nothing in it is markup."""
+    return Panel(Group(*content), title=Line(title))
+
+
+def _pair(pair: dict[str, Any]) -> Panel:
+    faster = f", {pair['speed_ratio']:.2f} x faster" if pair["speed_ratio"] else ""
+    return _panel(
+        f"pair {pair['pair_id']}{faster}",
+        Line("chosen", style="green"),
+        Line(pair["chosen"]),
+        Line("rejected", style="red"),
+        Line(pair["rejected"]),
+    )
 
 
 def print_trace(trace: dict[str, Any]) -> None:
-    """Print a trace for a person."""
-    console = Console(highlight=False)
+    """Print a trace for a person, every text as it is: brackets are no markup and colons no emoji."""
+    console = Console(highlight=False, markup=False, emoji=False)
     seed, task = trace["seed"], trace["task"]
     if seed:
         place = f"{seed['repo_name']} {seed['path']}:{seed['first_line']} ({seed['license']})"
-        console.print(Panel(_code(seed["code"]), title=f"seed {seed['seed_id']}  {place}"))
-    prompt = Group(
-        Line(f"concepts: {', '.join(task['concepts'])}", style="dim"),
-        task["prompt"],
-        _code(task["signature"]),
+        console.print(_panel(f"seed {seed['seed_id']}  {place}", _code(seed["code"])))
+    console.print(
+        _panel(
+            f"task {task['task_id']}",
+            Line(f"concepts: {', '.join(task['concepts'])}", style="dim"),
+            Line(task["prompt"]),
+            _code(task["signature"]),
+        )
     )
-    console.print(Panel(prompt, title=f"task {task['task_id']}"))
     for solution in trace["solutions"]:
-        console.print(Panel(_code(solution["code"]), title=f"solution {solution['solution_id']}"))
+        console.print(_panel(f"solution {solution['solution_id']}", _code(solution["code"])))
     test_scores = {row["test_id"]: row["score"] for row in trace["test_scores"]}
-    tests = Table(box=None, pad_edge=False, title="tests", title_justify="left")
+    tests = Table(box=None, pad_edge=False, title="tests", title_justify="left", show_header=False)
+    tests.add_column("test", overflow="fold")
     for test in trace["tests"]:
         score = test_scores.get(test["test_id"])
         tests.add_row(test["test_id"], f"{score:.3f}" if score is not None else "-", _code(test["code"]))
@@ -167,8 +172,8 @@ def print_trace(trace: dict[str, Any]) -> None:
             f"{symbol} {outcome.value.replace('_', ' ')}" for outcome, (symbol, _) in SYMBOLS.items()
         )
         console.print(legend, style="dim")
-    for panel in _pairs(trace["pairs"]):
-        console.print(panel)
+    for pair in trace["pairs"]:
+        console.print(_pair(pair))
     for reject in trace["rejects"]:
         console.print(
             f"rejected in {reject['stage']}: {reject['row_id']} {reject['reason']} {reject['detail']}"
