@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -8,7 +9,7 @@ import yaml
 from codedpo.core.config import Config
 from codedpo.core.records import Pair, PairKind, Seed
 from codedpo.pairs.card import Provenance, dataset_card
-from codedpo.pairs.export import EXPORTS, write_exports
+from codedpo.pairs.export import EXPORTS, MEASURED, SPLITS, write_exports
 
 
 def pair(number, split, kind=PairKind.CORRECTNESS, chosen="return x", rejected="return y"):
@@ -110,12 +111,36 @@ def test_json_lines_hold_one_message_a_side(tmp_path):
     lines = (tmp_path / "preferences" / "train.jsonl").read_text(encoding="utf-8").splitlines()
     first = json.loads(lines[0])
     assert first["chosen"] == [{"role": "assistant", "content": PAIRS[0].chosen}]
+    unknown = {key for key, value in first.items() if value is None}
+    assert unknown == {*MEASURED, "probability"}
     assert all(
         isinstance(value, str | float | int)
         for key, value in first.items()
-        if key not in ("prompt", "chosen", "rejected", "probability")
+        if key not in {"prompt", "chosen", "rejected", *unknown}
     )
-    assert first["probability"] is None
+
+
+@pytest.mark.parametrize("timed", ["all", "train", "validation", "none"])
+def test_what_was_not_measured_is_null_in_typed_columns(tmp_path, timed):
+    datasets = pytest.importorskip("datasets")
+    pairs = [
+        replace(one, chosen_cpu_ns=10.0, rejected_cpu_ns=30.0, speed_ratio=3.0, speed_ratio_low=2.0)
+        if timed in ("all", one.split)
+        else one
+        for one in PAIRS
+    ]
+    write_exports(pairs, tmp_path / "export")
+    for name in ("preferences", "plain", "llama_factory"):
+        files = {split: str(tmp_path / "export" / name / f"{split}.parquet") for split in SPLITS}
+        assert {pq.read_schema(file).field("speed_ratio_low").type for file in files.values()} == {
+            pa.float64()
+        }
+        loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+        found = [row for split in SPLITS for row in loaded[split]]
+        for row, one in zip(found, pairs, strict=True):
+            assert [row[column] for column in MEASURED] == [
+                getattr(one, column) or None for column in MEASURED
+            ]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +188,7 @@ def test_llama_factory_finds_its_columns_by_the_dataset_info(tmp_path):
     assert set(info) == {"codedpo_train", "codedpo_validation"}
     entry = info["codedpo_train"]
     assert (entry["formatting"], entry["ranking"]) == ("sharegpt", True)
-    rows = [json.loads(line) for line in (folder / entry["file_name"]).read_text().splitlines()]
+    rows = pq.read_table(folder / entry["file_name"]).to_pylist()
     columns = entry["columns"]
     assert [row[columns["messages"]] for row in rows] == [
         [{"from": "human", "value": pair.prompt}] for pair in PAIRS[:3]
@@ -181,7 +206,8 @@ def test_axolotl_names_files_and_fields_that_exist(tmp_path):
     for key, count in (("datasets", 3), ("test_datasets", 1)):
         (entry,) = config[key]
         assert entry["type"] == "chat_template.default"
-        rows = [json.loads(line) for line in (tmp_path / entry["path"]).read_text().splitlines()]
+        assert entry["ds_type"] == "parquet"
+        rows = pq.read_table(tmp_path / entry["path"]).to_pylist()
         assert len(rows) == count
         assert rows[0][entry["field_messages"]][0]["role"] == "user"
         assert rows[0][entry["field_chosen"]][-1]["role"] == "assistant"

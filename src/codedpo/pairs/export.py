@@ -5,8 +5,8 @@ conversational columns ``prompt``, ``chosen``, ``rejected`` (lists of messages),
 without a chat template, ``unpaired`` has ``prompt``, ``completion``, ``label`` for KTO, ``chosen`` has ``prompt`` and
 ``completion`` for SFT, ``llama_factory`` is in the sharegpt form of LLaMA-Factory with its ``dataset_info.json``;
 ``axolotl.yaml`` makes axolotl read ``preferences``. Extra columns are flat: nested optional keys would come back
-filled with nulls. Every row of an export has the same keys, and its Parquet files one schema: readers take the columns
-of all splits from the first rows that they see.
+filled with nulls. Every row of an export has the same keys, null where nothing is known, and its Parquet files one
+schema: readers take the columns of all splits from the first rows that they see, which of JSONL may all be null.
 """
 
 import hashlib
@@ -29,6 +29,8 @@ SPLITS = ("train", "validation")
 _SIDES = ("chosen", "rejected")
 _FACTS = pa.schema([field for field in schema_of(Pair) if field.name not in {"prompt", *_SIDES}])
 """All columns of pairs but their texts."""
+MEASURED = ("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low", "speed_ratio_high")
+"""Columns of a pair that only efficiency pairs fill."""
 
 
 def _messages(role: str, content: str) -> list[dict[str, str]]:
@@ -68,9 +70,12 @@ def llama_factory(pairs: Iterable[Pair]) -> list[ExportRow]:
 
 
 def _facts(pair: Pair) -> ExportRow:
-    """All of a pair but its texts; the probability is null where none is estimated."""
-    flat = asdict(pair) | {"probability": pair.probability if pair.probability >= 0 else None}
-    return {name: flat[name] for name in _FACTS.names}
+    """All of a pair but its texts; null where no probability is estimated and where nothing is timed."""
+    flat = asdict(pair)
+    unknown = {name for name in MEASURED if flat[name] <= 0} | (
+        {"probability"} if pair.probability < 0 else set()
+    )
+    return {name: None if name in unknown else flat[name] for name in _FACTS.names}
 
 
 def labelled(pairs: Iterable[Pair]) -> list[ExportRow]:
@@ -157,11 +162,14 @@ def fingerprint(name: str, pairs: Sequence[Pair]) -> str:
 
 
 def llama_factory_info(splits: Iterable[str]) -> dict[str, Any]:
-    """Return ``dataset_info.json``: ``codedpo_train`` and ``codedpo_validation`` of ``dataset_dir: llama_factory``."""
+    """Return ``dataset_info.json``: ``codedpo_train`` and ``codedpo_validation`` of ``dataset_dir: llama_factory``.
+
+    It names the Parquet files, whose columns have types even where a whole split is null.
+    """
     columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
     return {
         f"codedpo_{split}": {
-            "file_name": f"{split}.jsonl",
+            "file_name": f"{split}.parquet",
             "formatting": "sharegpt",
             "ranking": True,
             "columns": columns,
@@ -177,8 +185,8 @@ def axolotl_config(splits: Iterable[str]) -> str:
     for split in splits:
         config[keys[split]] = [
             {
-                "path": f"preferences/{split}.jsonl",
-                "ds_type": "json",
+                "path": f"preferences/{split}.parquet",
+                "ds_type": "parquet",
                 "split": "train",  # the one split of a file, whatever it holds
                 "type": "chat_template.default",
                 "field_messages": "prompt",

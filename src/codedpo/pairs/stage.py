@@ -24,7 +24,7 @@ from codedpo.pairs.alternatives import alternative_pairs
 from codedpo.pairs.card import dataset_card
 from codedpo.pairs.correctness import Choice, Rule, correctness_choices, surest
 from codedpo.pairs.efficiency import fast_against_slow
-from codedpo.pairs.export import write_exports
+from codedpo.pairs.export import MEASURED, write_exports
 from codedpo.pairs.inputs import column, provenance, scored_tasks, scores_by_strategy
 from codedpo.pairs.measure import TimingRule, measure
 from codedpo.pairs.preflight import preflight
@@ -32,9 +32,6 @@ from codedpo.pairs.scored import Scored
 from codedpo.pairs.slow_inputs import GrowthRule
 from codedpo.sandbox.base import Limits
 from codedpo.sandbox.timing import compare
-
-MEASURED = ("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low", "speed_ratio_high")
-"""Columns of a pair that only efficiency pairs fill."""
 
 
 def run(context: StageContext) -> None:

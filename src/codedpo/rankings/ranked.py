@@ -6,6 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
@@ -13,7 +15,7 @@ from codedpo.core.config import Plugin, RankingsConfig
 from codedpo.core.config_files import parse_yaml
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.records import SolutionScore
-from codedpo.core.tables import write_rows
+from codedpo.core.tables import schema_of, write_atomically
 from codedpo.rankings.files import rank_file
 
 
@@ -31,12 +33,20 @@ class Ranked:
         groups = groupby(self.rows, key=lambda row: row.task_id)
         return [sorted(rows, key=lambda row: row.rank) for _, rows in groups]
 
+    @property
+    def plain_rows(self) -> list[dict[str, Any]]:
+        """Rows as they leave: null where the strategy estimates no probability."""
+        return [
+            asdict(row) | {"probability": row.probability if row.probability >= 0 else None}
+            for row in self.rows
+        ]
+
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain data; a probability of -1 is one that the strategy does not estimate."""
+        """Return everything as plain data."""
         return {
             "strategy": self.strategy,
             "tasks": len(self.tasks),
-            "scores": [asdict(row) for row in self.rows],
+            "scores": self.plain_rows,
         }
 
 
@@ -49,7 +59,7 @@ def rank_matrix(
         path: the matrix, see ``files.read_matrices``.
         strategy: a built-in kind, or ``package.module:function``; empty: the default of ``rankings.strategy``.
         options: ``name=value`` each, the strategy's keyword arguments.
-        output: where rows as ``core.records.SolutionScore`` go.
+        output: where rows with the columns of ``core.records.SolutionScore`` go.
 
     Raises:
         ConfigError: no such strategy or option, or an option that is not of the form ``name=value``.
@@ -59,12 +69,20 @@ def rank_matrix(
     rows = list(rank_file(path, choice))
     if not rows:
         raise DataError(f"{path} holds no cell; there is nothing to rank.")
+    ranked = Ranked(choice.label, rows)
     if output is not None:
-        try:
-            write_rows(output, SolutionScore, rows)
-        except OSError as error:
-            raise DataError(f"{output} cannot be written ({error.strerror}); name another file.") from error
-    return Ranked(choice.label, rows)
+        _write(ranked, output)
+    return ranked
+
+
+def _write(ranked: Ranked, output: Path) -> None:
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(ranked.plain_rows, schema=schema_of(SolutionScore))
+    pq.write_table(table, sink, compression="zstd")
+    try:
+        write_atomically(output, sink.getvalue().to_pybytes())
+    except OSError as error:
+        raise DataError(f"{output} cannot be written ({error.strerror}); name another file.") from error
 
 
 def _choice(strategy: str, options: Iterable[str]) -> Plugin:
