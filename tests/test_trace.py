@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codedpo.core.errors import ConfigError
 from codedpo.core.records import Pair, Reject, Seed, Solution, SolutionScore, Task, Test, TestScore
 from codedpo.core.stage import StageFolder
 from codedpo.stages import STAGE_NAMES, STAGES, stage_path
@@ -90,3 +91,32 @@ def test_brackets_are_shown_in_every_place(trace, parts):
     # of the seed its repository, path, licence and code; of the task concept, prompt and signature; two solutions, a
     # test, both sides of the pair, and a reject
     assert shown.count(text) == 13, shown
+
+
+def test_a_task_is_found_by_the_name_that_its_file_gave_it(tmp_path):
+    run = write_run(tmp_path, "x", source_id="HumanEval/7")
+    found = trace_of(run, "HumanEval/7")
+    assert found == trace_of(run, TASK)
+    assert "task t000001  HumanEval/7" in printed(found)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "words"),
+    [
+        ("t000002", r"dropped in stage tasks \(near_duplicate: t000001\); name a task that was kept"),
+        ("t000003", r"dropped in stage tasks \(no_signature: Task: two lines\)"),
+        ("t000004", r"dropped in stage tasks \(no_concepts\)"),
+        ("t000005", "has no task t000005; they go from t000001 to t000001"),
+        ("HumanEval/8", "has no task HumanEval/8; they go from"),
+    ],
+)
+def test_of_a_task_that_is_not_there_the_reason_is_said(tmp_path, task_id, words):
+    rejects = [
+        Reject("t000002", "near_duplicate", "t000001"),
+        Reject("s000003/task-00", "no_signature", "Task:\ntwo lines"),
+        Reject("s000004", "no_concepts", ""),
+    ]
+    run = write_run(tmp_path, "x", rejects=rejects)
+    with pytest.raises(ConfigError, match=words) as caught:
+        trace_of(run, task_id)
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """One task through all tables: what ``codedpo trace`` prints."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,16 +54,20 @@ def _table(run: Path, row_type: type[Row]) -> list[Row]:
 def trace_of(run: Path, task_id: str) -> dict[str, Any]:
     """Collect every row that belongs to a task, by table.
 
+    Args:
+        run: the run folder.
+        task_id: the run's own id of the task or, where no task has it, what ``tasks.file`` calls the task.
+
     Raises:
-        ConfigError: there is no such run, or no such task in it.
+        ConfigError: there is no such run, or no such task in it; of a dropped task the sentence says why.
     """
     if not (run / "run.json").exists():
         raise ConfigError(f"{run} is not a run folder; name one such as runs/quickstart.")
     tasks = {task.task_id: task for task in _table(run, Task)}
-    if task_id not in tasks:
-        known = f"they go from {min(tasks)} to {max(tasks)}" if tasks else "it has none yet"
-        raise ConfigError(f"{run} has no task {task_id}; {known}.")
-    task = tasks[task_id]
+    task = tasks.get(task_id) or next((one for one in tasks.values() if one.source_id == task_id != ""), None)
+    if task is None:
+        raise ConfigError(_no_task(run, task_id, tasks))
+    task_id = task.task_id
 
     def of_task(row_type: type[Any]) -> list[dict[str, Any]]:
         return [asdict(row) for row in _table(run, row_type) if row.task_id == task_id]
@@ -81,6 +86,22 @@ def trace_of(run: Path, task_id: str) -> dict[str, Any]:
         "pairs": of_task(Pair),
         "rejects": _rejects(run, task_id),
     }
+
+
+def _no_task(run: Path, task_id: str, tasks: Mapping[str, Task]) -> str:
+    """Say that a task was dropped and why, or which tasks there are."""
+    dropped = _rejects(run, task_id) or _rejects(
+        run, f"s{task_id[1:]}"
+    )  # what gave no task has its seed's id
+    if dropped:
+        first = dropped[0]
+        detail = " ".join(f": {first['detail']}".split()) if first["detail"] else ""
+        return (
+            f"{run} has no task {task_id}: it was dropped in stage {first['stage']} ({first['reason']}{detail}); name "
+            "a task that was kept."
+        )
+    known = f"they go from {min(tasks)} to {max(tasks)}" if tasks else "it has none yet"
+    return f"{run} has no task {task_id}; {known}."
 
 
 def _rejects(run: Path, task_id: str) -> list[dict[str, Any]]:
@@ -151,7 +172,7 @@ def print_trace(trace: dict[str, Any]) -> None:
         console.print(_panel(f"seed {seed['seed_id']}  {place}", _code(seed["code"])))
     console.print(
         _panel(
-            f"task {task['task_id']}",
+            f"task {task['task_id']}" + (f"  {task['source_id']}" if task["source_id"] else ""),
             Line(f"concepts: {', '.join(task['concepts'])}", style="dim"),
             Line(task["prompt"]),
             _code(task["signature"]),

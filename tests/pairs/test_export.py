@@ -112,7 +112,7 @@ def test_json_lines_hold_one_message_a_side(tmp_path):
     first = json.loads(lines[0])
     assert first["chosen"] == [{"role": "assistant", "content": PAIRS[0].chosen}]
     unknown = {key for key, value in first.items() if value is None}
-    assert unknown == {*MEASURED, "probability"}
+    assert unknown == {*MEASURED, "probability", "source_id"}
     assert all(
         isinstance(value, str | float | int)
         for key, value in first.items()
@@ -259,6 +259,13 @@ def test_equal_named_exports_with_one_cache_load_as_they_are_on_disk(tmp_path):
             for name in EXPORTS
         }
 
+    def descriptions(source_ids):
+        provenance = Provenance(Config(name="t", tasks={"file": "t.jsonl"}), {}, 0, {}, source_ids)
+        card = dataset_card(PAIRS, {f"{name}/train": 1 for name in EXPORTS}, provenance)
+        return [one["description"] for one in yaml.safe_load(card.split("---")[1])["configs"]]
+
+    assert descriptions({}) == descriptions({"t000009": "other"})
+    assert not set(descriptions({})) & set(descriptions({"t000001": "mine"}))
     other = [replace(one, chosen="```python\nreturn other\n```") for one in PAIRS]
     for run, pairs in (("first", PAIRS), ("second", other), ("first", other[1:]), ("first", PAIRS)):
         found = loaded(run, pairs)

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
 from codedpo.context import StageContext
@@ -25,6 +26,7 @@ from codedpo.core.records import (
 )
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
+from codedpo.pairs.export import EXPORTS
 from codedpo.pairs.inputs import user_message
 from codedpo.pairs.stage import run
 from codedpo.sandbox.base import TimingResult
@@ -131,6 +133,22 @@ def test_exports_are_written_and_split_by_task(tmp_path):
     for split in ("train", "validation"):
         (line,) = (context.folder.path / "export" / "preferences" / f"{split}.jsonl").read_text().splitlines()
         assert json.loads(line)["split"] == split
+
+
+def test_rows_of_every_export_have_the_name_that_a_file_gave_the_task(tmp_path):
+    rows = [
+        replace(row, source_id="HumanEval/4") if isinstance(row, Task) and row.task_id == "t000004" else row
+        for task_id, solutions in TASKS.items()
+        for row in rows_of(task_id, solutions)
+    ]
+    context = context_of(tmp_path, CORRECTNESS, rows=rows)
+    run(context)
+    for export in EXPORTS:
+        files = sorted((context.folder.path / "export" / export).glob("*.parquet"))
+        found = {
+            (row["task_id"], row["source_id"]) for file in files for row in pq.read_table(file).to_pylist()
+        }
+        assert found == {("t000001", None), ("t000004", "HumanEval/4")}
 
 
 def test_the_card_counts_kinds_licences_sources_and_decontamination(tmp_path):

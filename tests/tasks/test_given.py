@@ -65,6 +65,12 @@ def test_a_line_that_is_no_task_is_named(tmp_path: Path, line: object, words: st
         read_tasks(written(tmp_path, EVEN, line))
 
 
+def test_a_name_that_repeats_is_refused_with_both_lines(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 4: task_id '7' is that of line 2 too; give every task its own"):
+        read_tasks(written(tmp_path, EVEN, ODD, "", EVEN | {"task_id": "7"}))
+    assert len(read_tasks(written(tmp_path, EVEN, EVEN | {"task_id": ""}))) == 2
+
+
 def test_a_file_without_tasks_or_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no task"):
         read_tasks(written(tmp_path, ""))

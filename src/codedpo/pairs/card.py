@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Provenance:
     """Seeds of the whole run, those without a pair included."""
     decontaminated: Mapping[str, Mapping[str, int]]
     """Stage (``seeds``, ``tasks``) -> reason -> rows dropped because they repeat a benchmark problem."""
+    source_ids: Mapping[str, str] = field(default_factory=dict)
+    """Task id -> what ``tasks.file`` calls the task; empty for tasks made from seeds."""
 
 
 def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Provenance) -> str:
@@ -45,7 +47,7 @@ def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Pro
         provenance: where the pairs come from.
     """
     config = provenance.config
-    header = yaml.safe_dump(front_matter(pairs, rows), sort_keys=False)
+    header = yaml.safe_dump(front_matter(pairs, rows, provenance.source_ids), sort_keys=False)
     description = [config.description] if config.description else []
     return (
         "\n\n".join(
@@ -76,7 +78,9 @@ def _tasks_licence(config: Config) -> str:
     return "the licences of the seeds above, from whose functions the tasks were made"
 
 
-def front_matter(pairs: Sequence[Pair], rows: Mapping[str, int]) -> dict[str, Any]:
+def front_matter(
+    pairs: Sequence[Pair], rows: Mapping[str, int], source_ids: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the metadata that the Hub and ``datasets.load_dataset`` read: every export is a configuration.
 
     Its description is the fingerprint of its rows. ``datasets`` stores a loaded folder under the folder's name and the
@@ -96,7 +100,7 @@ def front_matter(pairs: Sequence[Pair], rows: Mapping[str, int]) -> dict[str, An
         "configs": [
             {
                 "config_name": name,
-                "description": f"fingerprint {fingerprint(name, pairs)}",
+                "description": f"fingerprint {fingerprint(name, pairs, source_ids)}",
                 "data_files": of_name,
             }
             | ({"default": True} if name == DEFAULT_EXPORT else {})

@@ -11,9 +11,10 @@ schema: readers take the columns of all splits from the first rows that they see
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +30,9 @@ SPLITS = ("train", "validation")
 _SIDES = ("chosen", "rejected")
 _FACTS = pa.schema([field for field in schema_of(Pair) if field.name not in {"prompt", *_SIDES}])
 """All columns of pairs but their texts."""
+_SOURCE = ("source_id", pa.string())
+"""What ``tasks.file`` calls the task of a row."""
+_NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 MEASURED = ("chosen_cpu_ns", "rejected_cpu_ns", "speed_ratio", "speed_ratio_low", "speed_ratio_high")
 """Columns of a pair that only efficiency pairs fill."""
 
@@ -104,6 +108,7 @@ class Export:
     """One form of the pairs."""
 
     rows_of: Callable[[Iterable[Pair]], list[ExportRow]]
+    """Every column but ``source_id``, which pairs do not hold."""
     schema: pa.Schema
     """Of its Parquet files, whatever the rows of a split hold."""
 
@@ -115,21 +120,39 @@ _ORIGIN = [(name, pa.string()) for name in ("kind", "task_id", "solution_id")]
 
 EXPORTS: dict[str, Export] = {
     "preferences": Export(
-        preferences, pa.schema([*((name, _MESSAGES) for name in ("prompt", *_SIDES)), *_FACTS])
+        preferences, pa.schema([*((name, _MESSAGES) for name in ("prompt", *_SIDES)), *_FACTS, _SOURCE])
     ),
-    "plain": Export(plain, pa.schema([*((name, pa.string()) for name in ("prompt", *_SIDES)), *_FACTS])),
-    "unpaired": Export(labelled, pa.schema([*_COMPLETION, ("label", pa.bool_()), *_ORIGIN])),
-    "chosen": Export(chosen_only, pa.schema([*_COMPLETION, *_ORIGIN])),
+    "plain": Export(
+        plain, pa.schema([*((name, pa.string()) for name in ("prompt", *_SIDES)), *_FACTS, _SOURCE])
+    ),
+    "unpaired": Export(labelled, pa.schema([*_COMPLETION, ("label", pa.bool_()), *_ORIGIN, _SOURCE])),
+    "chosen": Export(chosen_only, pa.schema([*_COMPLETION, *_ORIGIN, _SOURCE])),
     "llama_factory": Export(
         llama_factory,
-        pa.schema([("conversations", pa.list_(_TURN)), *((side, _TURN) for side in _SIDES), *_FACTS]),
+        pa.schema(
+            [("conversations", pa.list_(_TURN)), *((side, _TURN) for side in _SIDES), *_FACTS, _SOURCE]
+        ),
     ),
 }
 """Folder name -> what it holds."""
 
 
-def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
+def _rows(
+    export: Export, pairs: Sequence[Pair], split: str, source_ids: Mapping[str, str]
+) -> list[ExportRow]:
+    rows = export.rows_of(pair for pair in pairs if pair.split == split)
+    return [row | {"source_id": source_ids.get(row["task_id"])} for row in rows]
+
+
+def write_exports(
+    pairs: Sequence[Pair], folder: Path, source_ids: Mapping[str, str] = _NO_SOURCES
+) -> dict[str, int]:
     """Write every export under ``folder`` and return the rows of each ``export/split``.
+
+    Args:
+        pairs: of all splits.
+        folder: is made where it does not exist.
+        source_ids: task id -> what ``tasks.file`` calls the task; other tasks have null.
 
     A split without rows gets no file, since readers cannot tell the columns of an empty JSONL file.
     """
@@ -137,7 +160,7 @@ def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, export in EXPORTS.items():
         for split in SPLITS:
-            rows = export.rows_of(pair for pair in pairs if pair.split == split)
+            rows = _rows(export, pairs, split, source_ids)
             if not rows:
                 continue
             stem = folder / name / split
@@ -151,12 +174,12 @@ def write_exports(pairs: Sequence[Pair], folder: Path) -> dict[str, int]:
     return counts
 
 
-def fingerprint(name: str, pairs: Sequence[Pair]) -> str:
+def fingerprint(name: str, pairs: Sequence[Pair], source_ids: Mapping[str, str] = _NO_SOURCES) -> str:
     """Return 16 hex digits that stand for the columns and the rows of an export, the same for equal files."""
     export = EXPORTS[name]
     digest = hashlib.sha256(str(export.schema).encode())
     for split in SPLITS:
-        rows = export.rows_of(pair for pair in pairs if pair.split == split)
+        rows = _rows(export, pairs, split, source_ids)
         digest.update(f"\n{split}\n".encode() + _json_lines(rows))
     return digest.hexdigest()[:16]
 

@@ -26,13 +26,13 @@ def provenance(context: StageContext) -> Provenance:
         summary = StageFolder(context.stage_folders[stage]).summary()
         rejects = summary.rejects if summary else {}
         dropped[stage] = {reason: rejects[reason] for reason in REASONS if reason in rejects}
+    tasks = context.read(Task)
     return Provenance(
         config=context.config,
-        seed_of_task={
-            task.task_id: seeds[task.seed_id] for task in context.read(Task) if task.seed_id in seeds
-        },
+        seed_of_task={task.task_id: seeds[task.seed_id] for task in tasks if task.seed_id in seeds},
         seeds=len(seeds),
         decontaminated=dropped,
+        source_ids={task.task_id: task.source_id for task in tasks if task.source_id},
     )
 
 

@@ -86,8 +86,9 @@ def run(context: StageContext) -> None:
     for line in empty_splits(pairs, len(held_out)):
         context.voice.say(f"  {line}")
     export = context.folder.path / "export"
-    rows = write_exports(pairs, export)
-    write_atomically(export / "README.md", dataset_card(pairs, rows, provenance(context)).encode())
+    origin = provenance(context)
+    rows = write_exports(pairs, export, origin.source_ids)
+    write_atomically(export / "README.md", dataset_card(pairs, rows, origin).encode())
     found = preflight(pairs)
     write_json(context.folder.path / "preflight.json", asdict(found))
     for line in found.lines() if found.is_blocking else ():

@@ -21,6 +21,7 @@ class GivenTask(BaseModel):
     signature: str
     """``def name(arguments) -> type:``; a body may follow."""
     task_id: str = ""
+    """Yours, kept as ``Task.source_id``; the run numbers tasks by itself."""
     concepts: list[str] = []
 
 
@@ -28,7 +29,8 @@ def read_tasks(path: Path) -> list[Task]:
     """Read tasks from JSON lines.
 
     Raises:
-        DataError: the file cannot be read, is empty, or a line is no task; the sentence names the line.
+        DataError: the file cannot be read, is empty, a line is no task or repeats the ``task_id`` of another one; the
+            sentence names the line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -42,6 +44,7 @@ def read_tasks(path: Path) -> list[Task]:
 
 def _tasks(text: str, path: Path) -> Iterator[Task]:
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    line_of_id: dict[str, int] = {}
     for index, (number, line) in enumerate(lines):
         try:
             given = GivenTask.model_validate_json(line)
@@ -52,6 +55,11 @@ def _tasks(text: str, path: Path) -> Iterator[Task]:
                 f"{path}, line {number}: {f'{field}: ' if field else ''}{first['msg']}; a task is a JSON object "
                 "with prompt and signature."
             ) from error
+        if given.task_id and line_of_id.setdefault(given.task_id, number) != number:
+            raise DataError(
+                f"{path}, line {number}: task_id {given.task_id!r} is that of line {line_of_id[given.task_id]} too; "
+                "give every task its own, or none."
+            )
         signature = signature_of(given.signature)
         if signature is None:
             raise DataError(
