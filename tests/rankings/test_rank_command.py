@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.text import Text
 from tests.test_cli import codedpo
 
 from codedpo.core.records import SolutionScore
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
+from codedpo.rankings.ranked import Ranked, print_ranked
 
 pytestmark = pytest.mark.xdist_group("chain")
 
@@ -38,13 +40,66 @@ def test_the_executions_of_a_run_are_ranked_as_the_run_ranks_them(run, tmp_path)
 
 
 def test_a_table_of_many_tasks_names_best_and_worst(run):
-    shown = codedpo(
-        "rank", run / "4-executions" / "executions", "--strategy", "consensus", COLUMNS="200"
-    ).stdout
-    assert "ranked by consensus" in shown
+    lines = codedpo(
+        "rank", run / "4-executions" / "executions", "--strategy", "consensus", COLUMNS="40"
+    ).stdout.splitlines()
+    assert lines[0] == "ranked by consensus"
+    assert lines[1].split("  ")[0] == "task"
+    assert "tied for best" in lines[1]
+    assert lines[1].count("  score") == 2
+    assert "probability" in lines[1]
+    expected = of_the_run(run, "consensus") or of_the_run(run, "self_validation")
+    assert [line.split()[0] for line in lines[2:]] == list(dict.fromkeys(row.task_id for row in expected))
+
+
+NAMES = ("HumanEval/131/sample-000000017", "list[int]", "[/i]", "[bold]x[/bold]", ":smile:")
+
+
+def many_tasks():
+    return Ranked(
+        "mine[x]",
+        [
+            SolutionScore(task, f"{task}/{name}", "mine", score, rank, 0.25)
+            for task in ("HumanEval/131-with-a-long-name", "other[int]")
+            for name, score, rank in (
+                (NAMES[0], 0.9375, 1),
+                (NAMES[1], 0.9375, 1),
+                (NAMES[2], 0.0625, 3),
+            )
+        ],
+    )
+
+
+@pytest.mark.parametrize("names", [(name,) for name in NAMES] + [NAMES])
+def test_ids_are_whole_and_no_markup(capsys, names):
+    rows = [SolutionScore("a[b]", f"a[b]/{name}", "x", 1.0, 1) for name in names]
+    print_ranked(Ranked("x", rows))
+    title, _, *shown = capsys.readouterr().out.splitlines()
+    assert title == "ranked by x, task a[b]"
+    assert [line.split()[0] for line in shown] == list(names)
+
+
+def test_both_scores_and_ties_of_every_task(capsys):
+    print_ranked(many_tasks())
+    title, _, *shown = capsys.readouterr().out.splitlines()
+    assert title == "ranked by mine[x]"
+    assert [line.split() for line in shown] == [
+        [task, "3", NAMES[0], "0.9375", "25.0%", "2", NAMES[2], "0.0625"]
+        for task in ("HumanEval/131-with-a-long-name", "other[int]")
+    ]
+
+
+def test_a_narrow_terminal_breaks_ids_and_cuts_nothing(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    print_ranked(many_tasks())
+    shown = Text.from_ansi(capsys.readouterr().out).plain
+    assert "…" not in shown
     assert "probability" in shown
-    for task_id in {row.task_id for row in of_the_run(run, "self_validation")}:
-        assert f"{task_id}/s" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 90
+    column = shown.splitlines()[1].index("best")
+    best = "".join(line[column:].split(" ")[0] for line in shown.splitlines()[2:])
+    assert best.startswith(NAMES[0])
 
 
 def test_json_lines_and_npz_of_one_task_give_the_scores_of_the_parquet(run, tmp_path):

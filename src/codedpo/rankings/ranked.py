@@ -1,5 +1,6 @@
 """``codedpo rank``: a matrix that somebody brings -> scores as data, as a Parquet file, and as a table to read."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -17,6 +18,9 @@ from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.records import SolutionScore
 from codedpo.core.tables import schema_of, write_atomically
 from codedpo.rankings.files import rank_file
+
+UNBROKEN = 100_000
+"""Width of what a program reads: a line is a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,32 +103,61 @@ def _choice(strategy: str, options: Iterable[str]) -> Plugin:
 
 
 def print_ranked(ranked: Ranked) -> None:
-    """Print all solutions of a single task, or the best and the worst of each of many."""
+    """Print all solutions of a single task, or the best and the worst of each of many.
+
+    Ids are never cut: they break over lines where a terminal is narrow, and elsewhere no line breaks. Solutions lack
+    the name of their task, which is said beside them.
+    """
+    console = Console(
+        highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else UNBROKEN
+    )
     tasks = ranked.tasks
-    table = Table(box=None, pad_edge=False, title=f"ranked by {ranked.strategy}", title_justify="left")
-    estimated = any(row.probability >= 0 for row in ranked.rows)
-    if len(tasks) == 1:
-        for column in ("solution", "rank", "score", *(["probability"] if estimated else [])):
-            table.add_column(column, justify="left" if column == "solution" else "right")
-        for row in tasks[0]:
-            table.add_row(row.solution_id, str(row.rank), f"{row.score:.4f}", *_probability(row, estimated))
-    else:
-        columns = (
-            "task",
-            "solutions",
-            "best",
-            "share the top",
-            *(["probability"] if estimated else []),
-            "worst",
+    of_task = f", task {tasks[0][0].task_id}" if len(tasks) == 1 else ""
+    console.print(f"ranked by {ranked.strategy}{of_task}")
+    console.print(_solutions_table(tasks[0]) if len(tasks) == 1 else _tasks_table(tasks))
+
+
+def _table(ids: Sequence[str], columns: Sequence[str]) -> Table:
+    """Return an empty table in which only columns of ids may break."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        if column in ids:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _solutions_table(rows: Sequence[SolutionScore]) -> Table:
+    estimated = any(row.probability >= 0 for row in rows)
+    table = _table(["solution"], ["solution", "rank", "score", *(["probability"] if estimated else [])])
+    for row in rows:
+        table.add_row(_solution(row), str(row.rank), f"{row.score:.4f}", *_probability(row, estimated))
+    return table
+
+
+def _tasks_table(tasks: Sequence[Sequence[SolutionScore]]) -> Table:
+    estimated = any(row.probability >= 0 for rows in tasks for row in rows)
+    best_columns = ["best", "score", *(["probability"] if estimated else []), "tied for best"]
+    table = _table(["task", "best", "worst"], ["task", "solutions", *best_columns, "worst", "score"])
+    for rows in tasks:
+        best, worst = rows[0], rows[-1]
+        ties = sum(row.rank == 1 for row in rows)
+        table.add_row(
+            best.task_id,
+            str(len(rows)),
+            _solution(best),
+            f"{best.score:.4f}",
+            *_probability(best, estimated),
+            str(ties) if ties > 1 else "-",
+            _solution(worst),
+            f"{worst.score:.4f}",
         )
-        for column in (*columns, "its score"):
-            table.add_column(column, justify="left" if column in ("task", "best", "worst") else "right")
-        for rows in tasks:
-            best, worst = rows[0], rows[-1]
-            ties = str(sum(row.rank == 1 for row in rows))
-            shown = (best.task_id, str(len(rows)), best.solution_id, ties, *_probability(best, estimated))
-            table.add_row(*shown, worst.solution_id, f"{worst.score:.4f}")
-    Console(highlight=False).print(table)
+    return table
+
+
+def _solution(row: SolutionScore) -> str:
+    return row.solution_id.removeprefix(f"{row.task_id}/")
 
 
 def _probability(row: SolutionScore, estimated: bool) -> list[str]:
