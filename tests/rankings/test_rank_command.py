@@ -135,6 +135,14 @@ def test_options_and_plug_ins_reach_the_strategy(tmp_path):
     assert plugin == ("codedpo.rankings.baselines:number_passed", once)
 
 
+def test_what_was_written_is_said_beside_the_output(tmp_path):
+    np.savez(tmp_path / "m.npz", passed=np.array([[1, 1, 0], [0, 1, 1]]))
+    output = tmp_path / "new" / "scores.parquet"
+    done = codedpo("rank", tmp_path / "m.npz", "--output", output, "--json")
+    assert done.stderr == f"2 scores are written to {output}\n"
+    assert len(json.loads(done.stdout)["scores"]) == pq.read_table(output).num_rows == 2
+
+
 def test_what_cannot_be_ranked_is_one_sentence(tmp_path):
     np.savez(tmp_path / "m.npz", passed=np.array([[1, 0]]))
     np.savez(tmp_path / "shares.npz", passed=np.array([[0.5, 0]]))
@@ -163,6 +171,8 @@ def test_what_cannot_be_ranked_is_one_sentence(tmp_path):
         (["m.npz", "--strategy", "best"], "there is no ranking strategy of kind best"),
         (["m.npz", "power=2"], "it has damping"),
         (["m.npz", "damping"], "not of the form name=value"),
+        (["m.npz", "--output", f"{tmp_path}/s.csv"], "s.csv does not end in .parquet"),
+        (["m.npz", "--output", f"{tmp_path}"], "does not end in .parquet"),
         (["m.npz", "--output", f"{tmp_path}/m.npz/scores.parquet"], "cannot be written"),
     ]:
         done = codedpo("rank", tmp_path / arguments[0], *arguments[1:])
@@ -170,3 +180,4 @@ def test_what_cannot_be_ranked_is_one_sentence(tmp_path):
         (line,) = done.stderr.strip().splitlines()
         assert words in line, line
         assert done.stdout == ""
+    assert not (tmp_path / "s.csv").exists()

@@ -15,6 +15,7 @@ from rich.table import Table
 from codedpo.core.config import Plugin, RankingsConfig
 from codedpo.core.config_files import parse_yaml
 from codedpo.core.errors import ConfigError, DataError
+from codedpo.core.progress import Voice
 from codedpo.core.records import SolutionScore
 from codedpo.core.tables import schema_of, write_atomically
 from codedpo.rankings.files import rank_file
@@ -57,7 +58,7 @@ class Ranked:
 def rank_matrix(
     path: Path, strategy: str = "", options: Iterable[str] = (), output: Path | None = None
 ) -> Ranked:
-    """Rank the solutions of a file and, where asked, write their scores as Parquet.
+    """Rank the solutions of a file and, where asked, write their scores as Parquet and say so on standard error.
 
     Args:
         path: the matrix, see ``files.read_matrices``.
@@ -66,9 +67,14 @@ def rank_matrix(
         output: where rows with the columns of ``core.records.SolutionScore`` go.
 
     Raises:
-        ConfigError: no such strategy or option, or an option that is not of the form ``name=value``.
+        ConfigError: no such strategy or option, an option that is not of the form ``name=value``, or an output whose
+            name does not end in ``.parquet``.
         DataError: the matrix cannot be used, or the output cannot be written.
     """
+    if output is not None and output.suffix != ".parquet":
+        raise ConfigError(
+            f"the output {output} does not end in .parquet, which is what is written; name it so."
+        )
     choice = _choice(strategy, options)
     rows = list(rank_file(path, choice))
     if not rows:
@@ -76,6 +82,7 @@ def rank_matrix(
     ranked = Ranked(choice.label, rows)
     if output is not None:
         _write(ranked, output)
+        Voice().say(f"{len(rows)} scores are written to {output}")
     return ranked
 
 
