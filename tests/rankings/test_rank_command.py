@@ -1,6 +1,7 @@
 """``codedpo rank`` as a person meets it, on the matrices of a run on recorded answers of the embedded model."""
 
 import json
+import os
 from dataclasses import asdict
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.text import Text
-from tests.test_cli import codedpo
+from tests.test_cli import ROOT, codedpo
 
 from codedpo.core.records import SolutionScore
 from codedpo.core.stage import StageFolder
@@ -135,6 +136,18 @@ def test_options_and_plug_ins_reach_the_strategy(tmp_path):
     assert plugin == ("codedpo.rankings.baselines:number_passed", once)
 
 
+def test_the_example_of_the_contributors_page_ranks(tmp_path):
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (tmp_path / "mine.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    np.savez(tmp_path / "m.npz", passed=np.array([[1, 1], [0, 1], [0, 0]]))
+    for options, expected in (([], [1, 0.5, 0]), (["strict=true"], [1, 0, 0])):
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        done = codedpo(
+            "rank", tmp_path / "m.npz", "--strategy", "mine:rank", *options, "--json", PYTHONPATH=path
+        )
+        assert [row["score"] for row in json.loads(done.stdout)["scores"]] == expected, done.stderr
+
+
 def test_what_was_written_is_said_beside_the_output(tmp_path):
     np.savez(tmp_path / "m.npz", passed=np.array([[1, 1, 0], [0, 1, 1]]))
     output = tmp_path / "new" / "scores.parquet"
@@ -170,6 +183,8 @@ def test_what_cannot_be_ranked_is_one_sentence(tmp_path):
         (["."], "holds no Parquet file"),
         (["m.npz", "--strategy", "best"], "there is no ranking strategy of kind best"),
         (["m.npz", "power=2"], "it has damping"),
+        (["m.npz", "--strategy", "agreement"], "m.npz holds no returned value, by which"),
+        (["m.npz", "--strategy", "nowhere:rank"], "name its folder in PYTHONPATH"),
         (["m.npz", "damping"], "not of the form name=value"),
         (["m.npz", "--output", f"{tmp_path}/s.csv"], "s.csv does not end in .parquet"),
         (["m.npz", "--output", f"{tmp_path}"], "does not end in .parquet"),

@@ -1,16 +1,21 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from codedpo.context import StageContext
 from codedpo.core.config import Config, Plugin, RankingsConfig
-from codedpo.core.errors import ConfigError
+from codedpo.core.errors import ConfigError, DataError
+from codedpo.core.matrix import PassMatrix
 from codedpo.core.progress import Voice
 from codedpo.core.records import Convergence, Execution, Oracle, Outcome, SolutionScore, Test, TestScore
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
-from codedpo.rankings.registry import STRATEGIES
+from codedpo.rankings.registry import NEED_VALUES, STRATEGIES
 from codedpo.rankings.scores import Scores
 from codedpo.rankings.stage import build, check, run, strategies_of
 
@@ -67,6 +72,41 @@ def of_odds(matrix):
 
 def never_of_two_tests(matrix):
     return Scores(np.full(len(matrix.solution_ids), np.nan if len(matrix.test_ids) == 2 else 1.0))
+
+
+def of_lists(matrix):
+    return Scores([1.0 for _ in matrix.solution_ids])
+
+
+def of_whole_numbers(matrix):
+    return Scores(matrix.passed.sum(axis=1))
+
+
+def unscaled(matrix):
+    return Scores(matrix.passed.sum(axis=1) * 2.0)
+
+
+def below_one(matrix):
+    return Scores(matrix.passed.sum(axis=1) / 8.0)
+
+
+def negative(matrix):
+    return Scores(matrix.passed.sum(axis=1) * -1.0)
+
+
+def of_unscaled_tests(matrix):
+    return Scores(np.ones(len(matrix.solution_ids)), matrix.passed.sum(axis=0) * 1.0)
+
+
+def of_zeros(matrix):
+    return Scores(np.zeros(len(matrix.solution_ids)))
+
+
+def that_raises(matrix):
+    return {}[matrix.task_id]
+
+
+A_NUMBER = 3
 
 
 def plugin(name):
@@ -160,7 +200,15 @@ def test_options_reach_the_strategy_and_name_it(tmp_path):
         (Plugin(kind="b4", options={"wrong_prior": "x"}), "b4 cannot.*wrong_prior"),
         (plugin("of_another_type"), "gave list instead of Scores"),
         (plugin("of_another_length"), r"gave solutions of shape \(1,\) instead of \(4,\)"),
-        (plugin("of_odds"), "gave probabilities outside 0 to 1"),
+        (plugin("of_odds"), r"gave probabilities outside 0 to 1 \(3 to 3\)"),
+        (plugin("of_lists"), "gave solutions that are no numpy array of floating-point numbers"),
+        (plugin("of_whole_numbers"), "gave solutions that are no numpy array of floating-point numbers"),
+        (plugin("unscaled"), r"gave solutions outside 0 to 1 \(0 to 4; codedpo.rankings.scores.scaled"),
+        (plugin("below_one"), "gave solutions of which the largest is 0.25 instead of 1"),
+        (plugin("negative"), r"gave solutions outside 0 to 1 \(-2 to"),
+        (plugin("of_unscaled_tests"), r"gave tests outside 0 to 1 \(0 to 3;"),
+        (plugin("that_raises"), r"failed in line \d+ on task trial \(KeyError: 'trial'\); mend it"),
+        (plugin("A_NUMBER"), "A_NUMBER is of type int; name a function"),
     ],
 )
 def test_what_cannot_be_built_is_named(choice, words):
@@ -186,6 +234,32 @@ def test_scores_that_are_no_numbers_stop_the_stage(tmp_path):
         run(context)
 
 
+def test_a_plug_in_may_score_all_zero():
+    assert build(plugin("of_zeros"), 0).label.endswith("of_zeros")
+
+
+@pytest.mark.parametrize("kind", sorted(NEED_VALUES))
+def test_scoring_by_values_without_any_stops_the_stage(tmp_path, kind):
+    context = context_of(tmp_path, RankingsConfig(strategy=Plugin(kind=kind), compare=()))
+    run(context)
+    (executions,) = context.inputs[Execution]
+    rows = [replace(row, value_digest="") for row in read_rows([executions], Execution)]
+    (tmp_path / "without").mkdir()
+    for strategy, compare in ((kind, "codet"), ("codet", kind)):
+        rankings = RankingsConfig(strategy=Plugin(kind=strategy), compare=(Plugin(kind=compare),))
+        folder = tmp_path / "without" / strategy
+        folder.mkdir()
+        context = context_of(folder, rankings)
+        write_rows(context.inputs[Execution][0], Execution, rows)
+        if strategy == kind:
+            with pytest.raises(
+                DataError, match=f"no returned value, by which the ranking strategy {kind} scores"
+            ):
+                run(context)
+        else:
+            run(context)
+
+
 def test_one_strategy_twice_is_refused(tmp_path):
     twice = (Plugin(kind="number_passed"), Plugin(kind="number_passed"))
     context = context_of(tmp_path, RankingsConfig(compare=twice))
@@ -202,3 +276,14 @@ def test_a_strategy_that_is_compared_with_itself_is_scored_once(tmp_path):
 def test_every_kind_loads_and_says_what_it_computes(kind):
     strategy = build(Plugin(kind=kind), 0)
     assert strategy.rank.__doc__
+
+
+@pytest.mark.parametrize("kind", sorted(STRATEGIES))
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=6)), st.integers(-1, 2))
+def test_every_kind_gives_scores_that_no_plug_in_would_be_refused_for(kind, passed, highest):
+    returned = np.random.default_rng(passed.size).integers(-1, highest + 1, passed.shape)
+    matrix = replace(PassMatrix.of_passes(passed), values=returned, call_of_test=np.arange(passed.shape[1]))
+    scores = build(Plugin(kind=kind), 0).scores(matrix)
+    assert scores.solutions.max() in (0.0, pytest.approx(1.0))
+    bare = PassMatrix.of_passes(passed[:, :0])
+    assert len(build(Plugin(kind=kind), 0).scores(bare).solutions) == len(passed)

@@ -32,12 +32,19 @@ def load(table: Mapping[str, str], kind: str, path: str = "", *, what: str) -> A
     if not colon or not module_name or not name:
         raise ConfigError(f"the {what} plug-in path {target!r} is not of the form package.module:name.")
     try:
-        return getattr(importlib.import_module(module_name), name)
-    except ImportError as error:
-        remedy = f"pip install 'codedpo[{EXTRAS[kind]}]'" if kind in EXTRAS else "install it or mend the path"
-        raise ConfigError(f"the {what} {kind} ({target}) cannot be imported: {error}; {remedy}.") from error
-    except AttributeError as error:
-        raise ConfigError(f"{module_name} has no {name}; mend the path of the {what} plug-in.") from error
+        module = importlib.import_module(module_name)
+    except Exception as error:  # A module of somebody else's can fail in any way.
+        if kind == "plugin":
+            remedy = "install it, mend it, or name its folder in PYTHONPATH (PYTHONPATH=. for this folder)"
+        elif isinstance(error, ImportError):
+            remedy = f"pip install 'codedpo[{EXTRAS[kind]}]'" if kind in EXTRAS else "install it"
+        else:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"the {what} {kind} ({target}) cannot be imported ({reason}); {remedy}.") from error
+    if not hasattr(module, name):
+        raise ConfigError(f"{module_name} has no {name}; mend the path of the {what} plug-in.")
+    return getattr(module, name)
 
 
 def call(target: Any, *arguments: Any, options: Mapping[str, Any], place: str, **keywords: Any) -> Any:

@@ -14,7 +14,7 @@ from codedpo.core.config import Plugin
 from codedpo.core.errors import DataError
 from codedpo.core.matrix import NO_CALL, PassMatrix, calls_of_tests, matrices
 from codedpo.core.records import Outcome, SolutionScore
-from codedpo.rankings.stage import build, solution_rows
+from codedpo.rankings.stage import build, check_values, solution_rows
 
 COLUMNS = ("task_id", "solution_id", "test_id")
 """Every row needs these and ``passed`` (true or false) or ``outcome`` (as in the table of executions)."""
@@ -48,10 +48,12 @@ def rank_file(path: Path, strategy: Plugin, seed: int = 0) -> Iterator[SolutionS
 
     Raises:
         ConfigError: the strategy or one of its options does not exist, or it cannot rank with them.
-        DataError: as ``read_matrices``.
+        DataError: as ``read_matrices``, or the strategy scores by returned values and there are none.
     """
     built = build(strategy, seed)
-    for matrix in read_matrices(path):
+    found = list(read_matrices(path))
+    check_values(built, found, str(path))
+    for matrix in found:
         yield from solution_rows(matrix, built.label, built.scores(matrix))
 
 

@@ -14,3 +14,5 @@ STRATEGIES = {
     "agreement_times_self_validation": "codedpo.rankings.outputs:agreement_times_self_validation",
 }
 """Kind -> module:function; ``core.registry`` loads them and plug-ins of the same signature."""
+NEED_VALUES = frozenset({"minimum_bayes_risk", "agreement", "agreement_times_self_validation"})
+"""Kinds that score by returned values, and are refused where there are none."""

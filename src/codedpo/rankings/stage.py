@@ -1,9 +1,10 @@
 """Score the solutions and tests of every task by the configured strategies."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from traceback import extract_tb
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from codedpo.context import StageContext
 from codedpo.core.config import Config, Plugin
-from codedpo.core.errors import ConfigError
+from codedpo.core.errors import CodedpoError, ConfigError, DataError
 from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix, calls_of_tests, matrices
 from codedpo.core.records import Convergence, Execution, SolutionScore, Test, TestScore
 from codedpo.core.registry import load
-from codedpo.rankings.registry import STRATEGIES
-from codedpo.rankings.scores import Scores, order_changes, ranks
+from codedpo.rankings.registry import NEED_VALUES, STRATEGIES
+from codedpo.rankings.scores import TIE, Scores, order_changes, ranks
 from codedpo.services import Services
 
 
@@ -29,15 +30,31 @@ class Strategy:
     options: dict[str, Any]
     traces: bool
     """It iterates, and its ``trace`` option shows every iteration."""
+    is_plugin: bool
+    needs_values: bool
+    """It tells solutions apart by what they return alone."""
 
     def scores(self, matrix: PassMatrix, **more: Any) -> Scores:
-        """Rank a task with the bound options and ``more``, and see that every score is a number.
+        """Rank a task with the bound options and ``more``, and see that the scores are what ``Scores`` says.
 
         Raises:
-            ConfigError: the strategy gives other than ``Scores`` of finite numbers, one a solution or test.
+            ConfigError: the strategy gives other than ``Scores`` of finite numbers, one a solution or test, with the
+                best at 1; or it is a plug-in and raises.
         """
-        with np.errstate(all="ignore"):  # what is no number is refused below
-            scores = self.rank(matrix, **self.options | more)
+        try:
+            with np.errstate(all="ignore"):  # what is no number is refused below
+                scores = self.rank(matrix, **self.options | more)
+        except CodedpoError:
+            raise
+        except Exception as error:  # A plug-in can fail in any way.
+            if not self.is_plugin:
+                raise
+            own = "".join(f" in line {frame.lineno}" for frame in extract_tb(error.__traceback__)[1:2])
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"the ranking strategy {self.label} failed{own} on task {matrix.task_id} ({reason}); mend it or "
+                "change its options."
+            ) from error
         problem = _problem(scores, matrix)
         if problem:
             raise ConfigError(
@@ -72,15 +89,22 @@ def _problem(scores: Any, matrix: PassMatrix) -> str:
         values = getattr(scores, name)
         if values is None and name != "solutions":
             continue
-        if np.shape(values) != (length,):
-            return f"{name} of shape {np.shape(values)} instead of ({length},)"
+        if not isinstance(values, np.ndarray) or values.dtype.kind != "f":
+            return f"{name} that are no numpy array of floating-point numbers"
+        if values.shape != (length,):
+            return f"{name} of shape {values.shape} instead of ({length},)"
         if not np.isfinite(values).all():
             return f"{name} that are not all finite numbers"
-    if (
-        scores.probabilities is not None
-        and not ((scores.probabilities >= 0) & (scores.probabilities <= 1)).all()
-    ):
-        return "probabilities outside 0 to 1"
+        if (values < -TIE).any() or (values > 1 + TIE).any():
+            remedy = (
+                "" if name == "probabilities" else "; codedpo.rankings.scores.scaled divides by the largest"
+            )
+            return f"{name} outside 0 to 1 ({values.min():.4g} to {values.max():.4g}{remedy})"
+        if name != "probabilities" and 0 < values.max(initial=0.0) < 1 - TIE:
+            return (
+                f"{name} of which the largest is {values.max():.4g} instead of 1 "
+                "(codedpo.rankings.scores.scaled divides by it)"
+            )
     return ""
 
 
@@ -88,11 +112,17 @@ def build(choice: Plugin, seed: int) -> Strategy:
     """Load a strategy, check its options against the function's signature, and rank a small matrix with them.
 
     Raises:
-        ConfigError: unknown kind, plug-in that cannot be imported, an option that the strategy does not have, or one
-            with a value that it cannot use.
+        ConfigError: unknown kind, plug-in that cannot be imported or ranks no matrix, an option that the strategy does
+            not have, or one with a value that it cannot use.
     """
     rank = load(STRATEGIES, choice.kind, choice.path, what="ranking strategy")
-    parameters = inspect.signature(rank).parameters
+    try:
+        parameters = inspect.signature(rank).parameters
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the ranking strategy {choice.path or choice.kind} is of type {type(rank).__name__}; name a function "
+            "rank(matrix, **options) -> Scores."
+        ) from error
     options = ({"seed": seed} if "seed" in parameters else {}) | choice.options
     try:
         inspect.signature(rank).bind(None, **options)
@@ -101,7 +131,14 @@ def build(choice: Plugin, seed: int) -> Strategy:
         raise ConfigError(
             f"the ranking strategy {choice.kind} was given options {choice.options}: {error}; it has {known}."
         ) from error
-    strategy = Strategy(choice.label, rank, options, "trace" in parameters)
+    strategy = Strategy(
+        label=choice.label,
+        rank=rank,
+        options=options,
+        traces="trace" in parameters,
+        is_plugin=choice.kind == "plugin",
+        needs_values=choice.kind in NEED_VALUES,
+    )
     try:
         strategy.scores(_TRIAL)
     except (TypeError, ValueError, ArithmeticError) as error:
@@ -110,6 +147,19 @@ def build(choice: Plugin, seed: int) -> Strategy:
             f"{error}; give each option a value of the kind that its description names."
         ) from error
     return strategy
+
+
+def check_values(strategy: Strategy, found: Sequence[PassMatrix], place: str) -> None:
+    """See that a strategy that scores by returned values has any: without them all solutions would be equal.
+
+    Raises:
+        DataError: it has none.
+    """
+    if strategy.needs_values and found and not any((one.values != NO_VALUE).any() for one in found):
+        raise DataError(
+            f"{place} holds no returned value, by which the ranking strategy {strategy.label} scores; give values, or "
+            "choose a strategy that reads who passes what, such as consensus."
+        )
 
 
 def strategies_of(config: Config) -> list[Strategy]:
@@ -138,12 +188,18 @@ def check(services: Services) -> None:
 
 
 def run(context: StageContext) -> None:
-    """Write the scores of every strategy, and how the first iterating one converged."""
+    """Write the scores of every strategy, and how the first iterating one converged.
+
+    Raises:
+        ConfigError: a strategy cannot be used.
+        DataError: the strategy that makes the pairs scores by returned values, and no task has any.
+    """
     strategies = strategies_of(context.config)
     traced = next((strategy for strategy in strategies if strategy.traces), None)
     calls = calls_of_tests(context.columns(Test))
-    found = [matrix for table in context.tables(Execution) for matrix in matrices(table, calls)]
-    for part in context.parts(found):
+    tasks = [matrix for table in context.tables(Execution) for matrix in matrices(table, calls)]
+    check_values(strategies[0], tasks, "the table of executions")
+    for part in context.parts(tasks):
         solution_scores: list[SolutionScore] = []
         test_scores: list[TestScore] = []
         convergence: list[Convergence] = []
