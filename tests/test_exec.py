@@ -67,6 +67,9 @@ def test_published_solutions_pass_the_published_tests(
     rows = read_rows([out], Execution)
     assert [row.outcome == "passed" for row in rows] == [True, False] * TASKS
     assert {row.oracle for row in rows} == {"in_process"}
+    assert (
+        f"{2 * TASKS} of {2 * TASKS} cells were judged beside the solution, which could forge" in done.stdout
+    )
     assert min(row.isolation_level for row in rows) >= 2
     assert all(row.cpu_ns > 0 for row in rows)
 
@@ -105,6 +108,7 @@ def test_written_solutions_against_written_tests(codet: list[Path], tmp_path: Pa
     assert (summary["tasks"], summary["solutions"], summary["idle_tasks"]) == (3, 30, 0)
     assert {"passed", "failed", "error"} <= set(summary["outcomes"])
     assert {row.oracle for row in rows} == {"split", "in_process"}
+    assert summary["in_process"] == sum(row.oracle == "in_process" for row in rows)
     assert sum(bool(row.value_digest) for row in rows) > 100
     # What comes out is what the ranking of files takes in.
     assert sum(matrix.passed.size for matrix in read_matrices(out)) == len(rows)

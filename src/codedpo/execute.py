@@ -12,6 +12,7 @@ from rich.table import Table
 
 from codedpo.core.config import Config
 from codedpo.core.progress import Voice
+from codedpo.core.records import Oracle
 from codedpo.core.rng import stream
 from codedpo.sandbox.audit import differences
 from codedpo.sandbox.base import IMPORT_REFUSED, Cell, Limits, Matrix
@@ -53,6 +54,8 @@ class ExecutionSummary:
     cells: int
     outcomes: dict[str, int]
     """Cells by outcome, the most frequent first."""
+    in_process: int
+    """Cells that were judged beside the solution, which could forge the verdict."""
     counters: dict[str, float]
     """Cells from the execution cache and cells executed, where ``resources.execution_cache`` is set."""
     idle_tasks: int
@@ -93,6 +96,7 @@ def execute(
     sample = _sample(workload, audit, config.seed)
     audited: dict[str, Matrix] = {}
     refused: Counter[str] = Counter()
+    oracles: Counter[Oracle] = Counter()
     services = Services(config, config.run_folder, voice)
     start = time.monotonic()
     try:
@@ -101,6 +105,7 @@ def execute(
 
             def finished(matrix: Matrix) -> None:
                 advance(len(matrix.cells))
+                oracles.update(cell.oracle for cells in matrix.cells for cell in cells)
                 refused.update(name for cells in matrix.cells for name in _refused(cells))
                 if matrix.job_id in sample:
                     audited[matrix.job_id] = replace(
@@ -115,6 +120,7 @@ def execute(
             solutions=workload.solutions,
             cells=sum(outcomes.values()),
             outcomes=outcomes,
+            in_process=oracles[Oracle.IN_PROCESS],
             counters=services.sandbox_counters,
             idle_tasks=len(workload.idle_tasks),
             refused_imports=dict(refused.most_common()),
@@ -197,6 +203,11 @@ def print_summary(summary: ExecutionSummary) -> None:
     for outcome, count in summary.outcomes.items():
         table.add_row(outcome, f"{count:,}", f"{100 * count / summary.cells:.1f}%")
     console.print(table)
+    if summary.in_process:
+        say(
+            f"{summary.in_process:,} of {summary.cells:,} cells were judged beside the solution, which could forge "
+            "them (docs/execution.md)"
+        )
     for name, amount in summary.counters.items():
         say(f"{name.replace('_', ' ')}: {amount:,.0f}")
     if summary.idle_tasks:
