@@ -68,6 +68,60 @@ def test_a_server_that_is_not_there_is_noticed_before_the_first_stage(tmp_path: 
     run(config, "seeds")
 
 
+@pytest.mark.parametrize("url", ["localhost:8911", "http://", "http://localhost:port", "http://[::1"])
+def test_what_is_no_address_is_refused_before_the_first_stage(url: str, tmp_path: Path) -> None:
+    config = config_of(tmp_path, f"'{url}'")
+    with pytest.raises(ConfigError, match=r"model\.url is '.*'; give an address such as http"):
+        run(config)
+    assert not (config.run_folder / "1-seeds").exists()
+
+
+PLUG_IN = """
+from codedpo.rankings.baselines import number_passed
+
+
+def counts(matrix):
+    return number_passed(matrix)
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["evaluation.benchmarks=[humanevil]"], "no benchmark of kind humanevil"),
+        (["decontamination=[humanevil]"], "no benchmark of kind humanevil"),
+        (["pairs.least_probability=0.5"], "least_probability and pairs.share_kept need probabilities"),
+        (["pairs.share_kept=0.5"], "set rankings.strategy.kind to consensus"),
+        (
+            ["pairs.share_kept=0.5", "rankings.strategy={kind: plugin, path: 'counting:counts'}"],
+            "which the ranking strategy does not estimate",
+        ),
+        (["training.confidence_weighted=true"], "training.confidence_weighted needs probabilities"),
+        (["variants={sure: {pairs: {share_kept: 0.5}}}"], "share_kept need probabilities"),
+        (["variants={other: {evaluation: {benchmarks: [humanevil]}}}"], "no benchmark of kind humanevil"),
+    ],
+)
+def test_settings_that_a_later_stage_would_refuse_are_refused_before_the_first(
+    overrides: list[str], sentence: str, tmp_path: Path, server: ReplayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting.py").write_text(PLUG_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = config_of(tmp_path, server.url, *overrides)
+    with pytest.raises(ConfigError, match=sentence):
+        run(config, "report")
+    assert not config.run_folder.exists()
+
+
+def test_probabilities_are_asked_for_only_where_a_stage_that_is_run_needs_them(
+    tmp_path: Path, server: ReplayServer
+) -> None:
+    unsure = config_of(tmp_path, server.url, "pairs.least_probability=0.5")
+    run(unsure, "seeds")
+    sure = config_of(tmp_path, server.url, "pairs.least_probability=0.5", "rankings.strategy.kind=consensus")
+    run(sure, "pairs")
+    assert StageFolder(sure.run_folder / "6-pairs").summary() is not None
+
+
 @pytest.mark.parametrize("left", ["nothing", "an unfinished stage"])
 def test_an_adopted_stage_that_its_own_run_does_anew_is_not_written(
     left: str, tmp_path: Path, server: ReplayServer

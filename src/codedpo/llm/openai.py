@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
+def _is_address(url: str) -> bool:
+    """Tell whether a text is the address of a server: a scheme, a host and, if any, a port that is a number."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is none
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 class OpenAIGenerator:
     """Asks an OpenAI-compatible endpoint, many calls at once.
 
@@ -55,9 +65,9 @@ class OpenAIGenerator:
         samples_per_call: int = 0,
         prompt_style: PromptStyle = "chat",
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not _is_address(url):
             raise ConfigError(f"model.url is {url!r}; give an address such as http://localhost:8000/v1.")
+        parts = urlsplit(url)
         self.url = url.rstrip("/") if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
         self.key_variable = key_variable
         self.concurrency, self.timeout_seconds = concurrency, timeout_seconds

@@ -33,6 +33,11 @@ from codedpo.pairs.slow_inputs import GrowthRule
 from codedpo.sandbox.base import Limits
 from codedpo.sandbox.timing import compare
 
+NO_PROBABILITIES = (
+    "pairs.least_probability and pairs.share_kept need probabilities, which the ranking strategy does not estimate; "
+    "set rankings.strategy.kind to consensus, or leave both out."
+)
+
 
 def run(context: StageContext) -> None:
     """Make correctness and efficiency pairs, split them by task, and write every export.
@@ -101,14 +106,15 @@ def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] |
     Raises:
         ConfigError: a threshold or share by probability with a strategy that does not estimate probabilities.
     """
-    by_probability = section.least_probability > 0 or section.share_kept < 1
-    if by_probability and any(task.probabilities is None for task in tasks):
-        raise ConfigError(
-            "pairs.least_probability and pairs.share_kept need probabilities, which the ranking strategy does not "
-            "estimate; set rankings.strategy.kind to consensus, or leave both out."
-        )
+    if by_probability(section) and any(task.probabilities is None for task in tasks):
+        raise ConfigError(NO_PROBABILITIES)
     rule = rule_of(section)
     return surest([correctness_choices(task, rule) for task in tasks], section.share_kept)
+
+
+def by_probability(section: PairsConfig) -> bool:
+    """Tell whether pairs are chosen by probability, which only some ranking strategies estimate."""
+    return section.least_probability > 0 or section.share_kept < 1
 
 
 def rule_of(section: PairsConfig) -> Rule:
