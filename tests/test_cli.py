@@ -43,6 +43,11 @@ def test_dry_run_of_every_shipped_config_does_nothing(path: Path, tmp_path: Path
     assert "CPU-hours" in codedpo("run", path, f"runs_folder={tmp_path}", "--dry-run").stdout
 
 
+def test_a_dry_run_ends_with_the_last_stage_asked_for() -> None:
+    done = codedpo("run", "configs/quickstart.yaml", "--dry-run", "--until", "candidates", "--json")
+    assert [stage["stage"] for stage in json.loads(done.stdout)["stages"]] == ["tasks", "candidates"]
+
+
 CHAIN = ("tests/e2e/chain.yaml", "evaluation.benchmarks=[]")
 
 

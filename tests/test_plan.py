@@ -77,8 +77,11 @@ def test_hours_follow_the_processor() -> None:
     for before, after in zip(old.lines, new.lines, strict=True):
         slower = before.stage in ("tasks", "candidates", "training", "evaluation")
         assert (before.cpu_hours > after.cpu_hours) == slower
-    assert "32-bit floats alone" in old.notes[0]
-    assert "8-bit integers and bfloat16" in new.notes[0]
+    for word, plan in (("without", old), ("with", new)):
+        assert f"on two cores {word} fast 8-bit products (VNNI, AMX)" in plan.notes[0]
+        assert (
+            f"{word} fast bfloat16 products (AVX-512 BF16, AMX) for training, like this one." in plan.notes[0]
+        )
 
 
 def test_generation_with_transformers_costs_more() -> None:
@@ -98,6 +101,16 @@ def test_an_existing_base_run_is_not_counted_again(tmp_path: Path) -> None:
     assert [part.stage for part in plan.lines] == ["training", "evaluation"]
     assert plan.lines[1].calls == line(base, "evaluation").calls // 2
     assert "not counted" in plan.notes[1]
+
+
+def test_a_plan_ends_with_the_last_stage_asked_for() -> None:
+    whole = config(
+        variants={"sft": {"training": {"method": "sft"}}, "more": {"candidates": {"solutions": 20}}}
+    )
+    plan = plan_of(whole, until="candidates")
+    assert [part.stage for part in plan.lines] == ["tasks", "candidates", "variants"]
+    alone = config(candidates={"solutions": 20})
+    assert plan.lines[-1].calls == line(alone, "candidates").calls
 
 
 def test_outlook_says_what_a_run_up_to_a_stage_takes_here() -> None:

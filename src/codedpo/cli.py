@@ -70,7 +70,7 @@ def run_command(
 
     settings = load_config(config, overrides or [])
     if dry_run:
-        plan = plan_of(settings)
+        plan = plan_of(settings, until=until)
         _print_json(plan.as_dict()) if as_json else print_plan(plan)
         return
     from codedpo import pipeline

@@ -87,12 +87,17 @@ class Plan:
         return PlanLine("total", **sums)
 
 
-def plan_of(config: Config, processor: Processor | None = None) -> Plan:
+def plan_of(config: Config, processor: Processor | None = None, until: str = "report") -> Plan:
     """Estimate calls, tokens, executions, pairs and CPU-hours of what a run does itself.
 
     Args:
         config: The whole config. Stages that it adopts from an existing base run are left out.
         processor: The kind that it will run on; this machine's where none is given.
+        until: The last stage that it will run.
+
+    Raises:
+        ConfigError: there is no stage of that name.
+        DataError: the file of given tasks cannot be read.
     """
     processor = processor or this_processor()
     own: Iterable[PlanLine] = _lines(config, processor)
@@ -105,11 +110,13 @@ def plan_of(config: Config, processor: Processor | None = None) -> Plan:
         notes.append(
             f"{config.base_run}, on which this run is based, does not exist yet: its stages are counted."
         )
-    lines = tuple(own)
+    last = stage_position(until)
+    lines = tuple(line for line in own if stage_position(line.stage) <= last)
     variants = tuple(
         line
         for variant in variants_of(config).values()
         for line in _not_adopted(config, variant, _lines(variant, processor))
+        if stage_position(line.stage) <= last
     )
     together = (replace(Plan("", variants).total, stage="variants"),) if variants else ()
     return Plan(config.name, lines + together, tuple(notes))
@@ -117,13 +124,13 @@ def plan_of(config: Config, processor: Processor | None = None) -> Plan:
 
 def _basis(processor: Processor) -> str:
     """Say whose speed the hours are."""
-    formats = (
-        "8-bit integers" if processor.multiplies_bytes else "",
-        "bfloat16" if processor.multiplies_bfloat16 else "",
+    of_bytes, of_bfloat16 = (
+        "with" if has else "without" for has in (processor.multiplies_bytes, processor.multiplies_bfloat16)
     )
     return (
         "Counts follow from the config; lengths, yields and hours are means of the embedded model of 0.5B on two cores "
-        f"that multiply {' and '.join(filter(None, formats)) or '32-bit floats alone'}, as this {processor.name} does."
+        f"{of_bytes} fast 8-bit products (VNNI, AMX) for generation and {of_bfloat16} fast bfloat16 products "
+        f"(AVX-512 BF16, AMX) for training, like this {processor.name}."
     )
 
 
@@ -208,13 +215,7 @@ def outlook(config: Config, until: str) -> str:
     """Say in one line how long a run that begins will take; empty where replies come from a recording."""
     if config.model.recording:
         return ""
-    last = stage_position(until)
-    lines = [
-        line
-        for line in plan_of(config).lines
-        if line.stage == "variants" or stage_position(line.stage) <= last
-    ]
-    hours = sum(line.cpu_hours for line in lines)
+    hours = plan_of(config, until=until).total.cpu_hours
     name = this_processor().name
     return (
         f"about {hours:.1f} CPU-hours on this {name}; --dry-run says where they go" if hours >= 0.05 else ""
@@ -238,4 +239,4 @@ def print_plan(plan: Plan) -> None:
     console = Console(highlight=False)
     console.print(table)
     for note in plan.notes:
-        console.print(note, style="dim")
+        console.print(note, style="dim", markup=False)
