@@ -118,6 +118,27 @@ def test_what_is_printed_for_a_program_is_json(runs: Path, tmp_path: Path) -> No
     assert done.returncode == (0 if all(found.values()) else 4)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["data_only=true"], ["sandbox", "model", "disk"]),
+        (["--until", "pairs"], ["sandbox", "model", "disk"]),
+        (["--until", "candidates"], ["model", "disk"]),
+        (["--until", "seeds"], ["disk"]),
+    ],
+)
+def test_only_what_the_stages_need_is_checked(arguments: list[str], names: list[str]) -> None:
+    done = codedpo("check", *CHAIN, "training.model=no_such_model", *arguments, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [check["name"] for check in json.loads(done.stdout)] == names
+
+
+def test_what_is_checked_and_missing_is_exit_code_4() -> None:
+    done = codedpo("check", *CHAIN, "training.model=no_such_model")
+    assert done.returncode == 4
+    assert "no_such_model" in done.stdout
+
+
 def test_list_names_every_extension_point() -> None:
     points = json.loads(codedpo("list", "--json").stdout)
     assert set(points) == {"generator", "sandbox", "ranking strategy", "benchmark"}

@@ -1,7 +1,7 @@
 """Is this machine able to run? And what can be chosen? (``codedpo check``, ``codedpo list``)"""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from codedpo.core.cache import cache_folder
-from codedpo.core.config import Config
-from codedpo.core.config_files import load_config
+from codedpo.core.config_files import config_of, load_config
 from codedpo.core.errors import CodedpoError
 from codedpo.core.progress import Voice
+from codedpo.pipeline import stages_until
 from codedpo.services import GENERATORS, SANDBOXES, Services
 
 DISK_GB = 8
@@ -42,22 +42,33 @@ def _attempt(name: str, look: Callable[[], str]) -> CheckResult:
         return CheckResult(name, False, str(error))
 
 
-def checks_of(path: Path | None = None) -> list[CheckResult]:
-    """Try sandbox, model, data, training packages and disk for a config (without one: for the embedded default).
+def checks_of(
+    path: Path | None = None, overrides: Sequence[str] = (), until: str = "report"
+) -> list[CheckResult]:
+    """Try what the stages of a run need: sandbox, model, data, training packages; and disk.
+
+    Args:
+        path: The config; without one, the embedded default.
+        overrides: ``section.key=value``, as ``codedpo run`` takes them.
+        until: The last stage that is to be run.
 
     Raises:
-        ConfigError: the config itself cannot be used.
+        ConfigError: the config itself cannot be used, or there is no such stage.
     """
-    config = load_config(path) if path else Config(name="check")
+    config = load_config(path, list(overrides)) if path else config_of({"name": "check"}, list(overrides))
+    stages = stages_until(until, config)
+    needed = {service for stage in stages for service in stage.services}
     services = Services(config, config.run_folder, Voice(quiet=True))
+    checks: list[CheckResult] = []
     try:
-        return [
-            _attempt("sandbox", lambda: _sandbox(services)),
-            _attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"),
-            *(_benchmark(services, name) for name in config.kept_out),
-            _attempt("training", lambda: _training(services)),
-            _disk(),
-        ]
+        if "sandbox" in needed:
+            checks.append(_attempt("sandbox", lambda: _sandbox(services)))
+        if "model" in needed:
+            checks.append(_attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"))
+        checks += [_benchmark(services, name) for name in config.kept_out]
+        if "training" in {stage.name for stage in stages}:
+            checks.append(_attempt("training", lambda: _training(services)))
+        return [*checks, _disk()]
     finally:
         services.close()
 

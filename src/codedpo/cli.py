@@ -212,14 +212,17 @@ def push_command(
 @app.command("check")
 def check_command(
     config: Annotated[
-        Path | None, typer.Argument(help="Check for this config; without: for the embedded default.")
+        Path | None,
+        typer.Argument(help="Check for this config; without: for the embedded default.", metavar="CONFIG"),
     ] = None,
+    overrides: Overrides = None,
+    until: Annotated[str, typer.Option(help="Last stage that is to be run.")] = "report",
     as_json: AsJson = False,
 ) -> None:
-    """Say whether this machine can run: sandbox, model, data, disk."""
+    """Say whether this machine can run: sandbox, model, data, training, disk; what no stage needs is left out."""
     from codedpo.check import checks_of, print_checks
 
-    checks = checks_of(config)
+    checks = checks_of(config, overrides or [], until)
     _print_json([check.as_dict() for check in checks]) if as_json else print_checks(checks)
     if not all(check.ok for check in checks):
         raise typer.Exit(ExitCode.BACKEND)

@@ -171,8 +171,12 @@ def _places(stage: Stage, config: Config, *, may_adopt: bool) -> list[StageFolde
     return [StageFolder(stage_path(run, stage.name)) for run in runs]
 
 
-def _stages_until(until: str, config: Config) -> list[Stage]:
-    """Return the stages of a run up to and with one of them."""
+def stages_until(until: str, config: Config) -> list[Stage]:
+    """Return the stages of a run up to and with one of them.
+
+    Raises:
+        ConfigError: there is no stage of that name.
+    """
     left_out = AFTER_DATA if config.data_only else ()
     return [stage for stage in STAGES[: stage_position(until) + 1] if stage.name not in left_out]
 
@@ -186,7 +190,7 @@ def _check_settings(config: Config, until: str) -> None:
     """
     for name in config.kept_out:
         load_benchmark(name, config.resources.data_folder)
-    names = {stage.name for stage in _stages_until(until, config)}
+    names = {stage.name for stage in stages_until(until, config)}
     for_pairs = "pairs" in names and pair_stage.by_probability(config.pairs)
     for_training = "training" in names and config.training.confidence_weighted
     if not for_pairs and not for_training:
@@ -316,7 +320,7 @@ def run_one(
             for position in range(first_redone, len(STAGES)):
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             record_attempt(config, folder, services)
-            stages = _stages_until(until, config)
+            stages = stages_until(until, config)
             for stage in stages:
                 check = getattr(_module_of(stage), "check", None)
                 if check is not None:

@@ -175,6 +175,7 @@ FLAGS_SEEN_BY = {
     "config --json": "test_cli.py::test_config_prints_every_value_and_takes_overrides",
     "show --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "trace --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
+    "check --until": "test_cli.py::test_only_what_the_stages_need_is_checked",
     "check --json": "test_cli.py::test_what_is_printed_for_a_program_is_json",
     "rank --strategy": "rankings/test_rank_command.py::test_options_and_plug_ins_reach_the_strategy",
     "rank --output": "rankings/test_rank_command.py::test_the_executions_of_a_run_are_ranked_as_the_run_ranks_them",
