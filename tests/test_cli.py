@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from codedpo.check import CheckResult, print_checks
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 
@@ -143,7 +145,22 @@ def test_list_names_every_extension_point() -> None:
     points = json.loads(codedpo("list", "--json").stdout)
     assert set(points) == {"generator", "sandbox", "ranking strategy", "benchmark"}
     assert "self_validation" in points["ranking strategy"]
-    assert "humaneval" in codedpo("list").stdout
+    lines = [line.split() for line in codedpo("list", COLUMNS="40").stdout.splitlines()]
+    for kinds in points.values():
+        for kind, target in kinds.items():
+            assert any(line[-2:] == [kind, target] for line in lines)
+
+
+def test_on_a_narrow_terminal_names_are_folded_and_not_cut() -> None:
+    shown = codedpo("list", COLUMNS="80", FORCE_COLOR="1", TERM="xterm").stdout
+    assert "agreement_times_self_validation" in shown
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
+def test_what_a_check_has_found_is_printed_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    found = "pip install 'codedpo[train]' in /a/[bold]/b"
+    print_checks([CheckResult("training", ok=False, found=found)])
+    assert found in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from codedpo.core.cache import cache_folder
 from codedpo.core.config_files import config_of, load_config
@@ -19,6 +20,9 @@ from codedpo.services import GENERATORS, SANDBOXES, Services
 
 DISK_GB = 8
 """Weights in three forms (pinned, engine, Hugging Face) of the embedded model, and a run."""
+
+WIDE = 1000
+"""Columns of a table that is not shown on a terminal, so that no row is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +114,20 @@ def _disk() -> CheckResult:
 def print_checks(checks: list[CheckResult]) -> None:
     """Print check results for a person."""
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    for _ in range(2):
+        table.add_column(overflow="fold")
     for check in checks:
-        sign = "[green]ok[/green]" if check.ok else "[red]no[/red]"
-        table.add_row(sign, check.name, check.found)
-    Console(highlight=False).print(table)
+        sign = Text("ok", "green") if check.ok else Text("no", "red")
+        table.add_row(sign, Text(check.name), Text(check.found))
+    _console().print(table)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width, and programs read lines
+        console.width = WIDE
+    return console
 
 
 def extension_points() -> dict[str, dict[str, str]]:
@@ -131,10 +145,11 @@ def extension_points() -> dict[str, dict[str, str]]:
 def print_extension_points(points: dict[str, dict[str, str]]) -> None:
     """Print the extension points for a person."""
     table = Table(box=None, pad_edge=False)
-    for column in ("extension point", "kind", "implementation"):
-        table.add_column(column)
+    for column in ("extension point", "kind"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("implementation", overflow="fold")
     for what, kinds in points.items():
         for position, (kind, target) in enumerate(kinds.items()):
-            table.add_row(what if position == 0 else "", kind, f"[dim]{target}[/dim]")
-        table.add_row("", "plugin", '[dim]yours: path "package.module:name"[/dim]')
-    Console(highlight=False).print(table)
+            table.add_row(what if position == 0 else "", Text(kind), Text(target, "dim"))
+        table.add_row("", "plugin", Text('yours: path "package.module:name"', "dim"))
+    _console().print(table)
