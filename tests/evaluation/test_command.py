@@ -62,7 +62,7 @@ def test_published_solutions_pass(evaluate, tmp_path):
     }
     assert result["humaneval"]["cpu_s"] >= 0
     assert result["humaneval"]["figures"]["pass@1"]["low"] == pytest.approx(0.8389, abs=1e-4)
-    stored = tmp_path / "runs" / "evaluations" / "canonical"
+    stored = tmp_path / "runs" / "evaluations" / f"canonical-first-{LIMIT}"
     assert json.loads((stored / "result.json").read_text()) == result
     assert len((stored / "mbpp.jsonl").read_text().splitlines()) == LIMIT
 
@@ -70,7 +70,20 @@ def test_published_solutions_pass(evaluate, tmp_path):
 def test_without_json_a_table_is_printed(evaluate, tmp_path):
     done = evaluate("canonical", "--limit", 3, "--output", tmp_path / "here")
     assert "humaneval  3/3     100.0 (43.9 to 100.0)" in done.stdout
-    assert (tmp_path / "here" / "canonical" / "humaneval.jsonl").exists()
+    assert "pass@k" not in done.stdout
+    assert done.stdout.endswith(f"samples and result: {tmp_path}/here/canonical-first-3\n")
+    assert (tmp_path / "here" / "canonical-first-3" / "humaneval.jsonl").exists()
+
+
+def test_a_trial_with_a_limit_leaves_the_whole_result(evaluate, problems, tmp_path):
+    rows = [{"task_id": problem.problem_id, "solution": problem.canonical_solution} for problem in problems]
+    path = write_samples(tmp_path / "all.jsonl", rows)
+    (whole,) = {line for line in evaluate(path).stdout.splitlines() if line.startswith("samples and result")}
+    result = tmp_path / whole.partition(": ")[2] / "result.json"
+    before = result.read_text()
+    assert "first-2\n" in evaluate(path, "--limit", 2).stdout
+    assert result.read_text() == before
+    assert json.loads(before)["humaneval"]["total"] == LIMIT
 
 
 @pytest.mark.parametrize("quiet", [False, True])
@@ -95,6 +108,8 @@ def test_several_samples_a_problem_whole_and_as_completions(evaluate, problems, 
     path = write_samples(tmp_path / "some.jsonl.gz", rows)
     done = evaluate(path, "--benchmarks", "humaneval", "--limit", LIMIT, "--json")
     found = last_line(done)["humaneval"]
+    assert "pass@k (95%)" in done.stderr
+    assert "3: 100.0 (" in done.stderr
     assert (found["passed"], found["total"], found["problems"]) == (12, 18, 6)
     assert found["outcomes"] == {"passed": 12, "failed": 6}
     assert found["figures"]["pass@1"]["value"] == pytest.approx(2 / 3)
@@ -293,7 +308,19 @@ def test_json_names_every_problem_that_was_not_solved(evaluate, data_folder, tmp
     rows = [{"task_id": problem.problem_id, "solution": "x = 1"} for problem in problems]
     done = evaluate(write_samples(tmp_path / "bad.jsonl", rows), "--benchmarks", "humaneval", "--json")
     assert last_line(done)["humaneval"]["not_passed"] == [problem.problem_id for problem in problems]
-    assert "did not pass" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "25 did not pass; see " in line]
+    stored = (tmp_path / line.partition("; see ")[2]).read_text().splitlines()
+    assert [json.loads(row)["outcome"] != "passed" for row in stored] == [True] * 25
+
+
+def test_every_benchmark_that_is_named_must_have_a_sample(evaluate, problems, tmp_path):
+    rows = [{"task_id": problem.problem_id, "solution": problem.canonical_solution} for problem in problems]
+    path = write_samples(tmp_path / "some.jsonl", rows[5:])
+    done = evaluate(path, "--benchmarks", "humaneval,mbpp", code=2)
+    assert "some.jsonl has no sample for mbpp (its first task is HumanEval/5); name only" in done.stderr
+    done = evaluate(path, "--benchmarks", "humaneval", "--limit", 5, code=2)
+    assert "some.jsonl has no sample for the first 5 problems of humaneval; raise --limit" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_submissions_of_livecodebench_are_set_against_the_verdicts_that_they_came_with(evaluate, data_folder):

@@ -6,6 +6,8 @@ What it leaves below its folder (``runs/evaluations`` unless told otherwise)::
     SUBJECT/BENCHMARK.jsonl    samples: prompt, raw reply, program, outcome; evalplus reads task_id and solution
     SUBJECT/BENCHMARK-speeds.jsonl    with --efficiency: CPU times of the right answers, problem by problem
     SUBJECT/result.json        what the command printed, as JSON
+
+With ``evaluation.limit`` N the folder is ``SUBJECT-first-N``, so that a trial does not replace the whole result.
 """
 
 import json
@@ -118,12 +120,13 @@ def evaluate(
                     cpu_s={one.name: cpu[name] for one, (_, cpu) in zip(subjects, judged, strict=True)},
                     graded=evaluation.graded,
                     speeds=speeds,
+                    files={one.name: evaluation.samples_file(one, name) for one in subjects},
                 )
             )
     finally:
         evaluation.services.close()
     result = json.dumps(json_of(scores), indent=2, ensure_ascii=False)
-    write_atomically(folder / subjects[0].folder_name / "result.json", f"{result}\n".encode())
+    write_atomically(evaluation.place(subjects[0]) / "result.json", f"{result}\n".encode())
     return scores
 
 
@@ -144,6 +147,15 @@ class _Evaluation:
             name: found[: config.evaluation.limit or None] for name, found in self.all_problems.items()
         }
 
+    def place(self, subject: Subject) -> Path:
+        """Return the folder of a subject, another one for every limit."""
+        limit = self.config.evaluation.limit
+        return self.folder / (f"{subject.folder_name}-first-{limit}" if limit else subject.folder_name)
+
+    def samples_file(self, subject: Subject, benchmark: str) -> Path:
+        """Return where the samples of a subject are stored."""
+        return self.place(subject) / f"{_file_name(benchmark)}.jsonl"
+
     def sandbox(self, benchmark: str) -> Sandbox:
         return self.services.sandbox_for(self.benchmarks[benchmark])
 
@@ -152,7 +164,7 @@ class _Evaluation:
         entered = races(samples, self.problems[benchmark], benchmark, before, after)
         found = measure(self.sandbox(benchmark), self.benchmarks[benchmark], entered, self.voice)
         lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in found)
-        path = self.folder / Subject(after).folder_name / f"{_file_name(benchmark)}-speeds.jsonl"
+        path = self.place(Subject(after)) / f"{_file_name(benchmark)}-speeds.jsonl"
         write_atomically(path, "".join(lines).encode())
         return found
 
@@ -169,9 +181,7 @@ class _Evaluation:
             spent[name] = max(0.0, cpu_seconds() - before)
             rows += found
             lines = (json.dumps(_line(row), ensure_ascii=False) + "\n" for row in found)
-            write_atomically(
-                self.folder / subject.folder_name / f"{_file_name(name)}.jsonl", "".join(lines).encode()
-            )
+            write_atomically(self.samples_file(subject, name), "".join(lines).encode())
         return rows, spent
 
     def _canonical(self, subject: Subject) -> dict[str, Callable[[], list[Sample]]]:
@@ -189,7 +199,7 @@ class _Evaluation:
         """Judge a file of samples: the problems that it has samples for.
 
         Raises:
-            DataError: the file cannot be read, or has nothing for the benchmarks.
+            DataError: the file cannot be read, or has nothing for one of the benchmarks.
         """
         file = read_samples(subject.path)
         found = file.programs
@@ -197,11 +207,17 @@ class _Evaluation:
         known = {problem.problem_id for problems in self.all_problems.values() for problem in problems}
         unknown = [task_id for task_id in found if task_id not in known]
         names = ", ".join(self.benchmarks)
-        if len(unknown) == len(found):
-            raise DataError(
-                f"{subject.path} has no sample for {names} (its first task is {unknown[0]}); name the benchmark "
-                "that it belongs to with --benchmarks."
-            )
+        for name, problems in self.all_problems.items():
+            if not any(problem.problem_id in found for problem in problems):
+                raise DataError(
+                    f"{subject.path} has no sample for {name} (its first task is {next(iter(found))}); name only "
+                    "benchmarks that it belongs to with --benchmarks."
+                )
+            if not any(problem.problem_id in found for problem in self.problems[name]):
+                raise DataError(
+                    f"{subject.path} has no sample for the first {len(self.problems[name])} problems of {name}; raise "
+                    "--limit or leave it out."
+                )
         if unknown:
             self.voice.say(
                 f"{subject.name}: {len(unknown)} of its {len(found)} tasks are not in {names}, such as {unknown[0]}."

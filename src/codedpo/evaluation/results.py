@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from codedpo.evaluation.scoring import DIFFERENCE
 from codedpo.sandbox.base import IMPORT_REFUSED
 
 NAMED = 20
-"""Where at most so many problems were not solved, with one program a problem, the table names them; JSON names all."""
+"""With one program a problem, at most so many unsolved problems are named below the table; JSON names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Score:
     """CPU seconds that judging took for each subject: the sandbox's processes and this one; no generation."""
     graded: Mapping[str, Mapping[str, Sequence[bool]]]
     """Verdicts that came with the samples: subject -> problem id -> sample by sample."""
+    files: Mapping[str, Path]
+    """Where the samples of each subject are stored, with program and outcome."""
     speeds: Sequence[Speed] = ()
     """CPU times of the right answers of both subjects."""
 
@@ -149,7 +152,9 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     console = Console(highlight=False, stderr=to_stderr)
     table = Table(box=None, pad_edge=False)
     several = any(len(score.subjects) > 1 for score in scores)
-    columns = ["benchmark", *(["subject"] if several else []), "passed", "pass@1 (95%)", "pass@k (95%)"]
+    has_others = any(_others(score, subject) for score in scores for subject in score.subjects)
+    shares = ["pass@1 (95%)", *(["pass@k (95%)"] if has_others else [])]
+    columns = ["benchmark", *(["subject"] if several else []), "passed", *shares]
     for column in columns:
         table.add_column(column)
     table.add_column("CPU s", justify="right")
@@ -158,13 +163,15 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
             name = [_short(subject, score.subjects)] if several else []
             counts = f"{score.passed(subject)}/{len(score.samples_of(subject))}"
             seconds = f"{score.cpu_s[subject]:.1f}"
-            table.add_row(score.benchmark, *name, counts, *_shares(score, subject), seconds)
+            table.add_row(score.benchmark, *name, counts, *_shares(score, subject)[: len(shares)], seconds)
         if several:
-            table.add_row("", DIFFERENCE, "", *_shares(score, DIFFERENCE), "")
+            table.add_row("", DIFFERENCE, "", *_shares(score, DIFFERENCE)[: len(shares)], "")
     console.print(table)
     for score in scores:
         for line in _notes(score):
             console.print(line, soft_wrap=True, markup=False)
+    for folder in dict.fromkeys(file.parent for score in scores for file in score.files.values()):
+        console.print(f"samples and result: {folder}", soft_wrap=True, markup=False)
 
 
 def _short(subject: str, subjects: Sequence[str]) -> str:
@@ -182,7 +189,13 @@ def _shares(score: Score, model: str) -> tuple[str, str]:
         return f"{label}{100 * row.value:{sign}.1f} ({100 * row.low:{sign}.1f} to {100 * row.high:{sign}.1f})"
 
     first = score.figure(model, "pass@1")
-    others = [
+    others = ", ".join(text(row, f"{row.name[5:]}: ") for row in _others(score, model))
+    return text(first) if first else "", others
+
+
+def _others(score: Score, model: str) -> list[Metric]:
+    """Return the figures pass@k for k above 1."""
+    return [
         row
         for row in score.figures
         if row.model == model
@@ -190,7 +203,6 @@ def _shares(score: Score, model: str) -> tuple[str, str]:
         and row.name[5:].isdigit()
         and row.name != "pass@1"
     ]
-    return text(first) if first else "", ", ".join(text(row, f"{row.name[5:]}: ") for row in others)
 
 
 def _percent(score: Score, model: str, name: str) -> str:
@@ -228,6 +240,8 @@ def _notes(score: Score) -> list[str]:
         bad = found.get("not_passed", [])
         if 0 < len(bad) <= NAMED:
             notes.append(f"{place}: did not pass: {', '.join(bad)}")
+        elif bad:
+            notes.append(f"{place}: {len(bad)} did not pass; see {score.files[subject]}")
     notes += [
         f"{score.benchmark}: difference of {row.name} {_percent(score, DIFFERENCE, row.name)}"
         for row in score.figures
