@@ -122,12 +122,14 @@ def test_a_second_command_with_a_cache_executes_nothing(codet: list[Path], tmp_p
         "--json",
         f"resources.execution_cache={tmp_path / 'cells.sqlite'}",
     ]
-    first, second = (json.loads(execute(*options, "-o", tmp_path / name).stdout) for name in ("1", "2"))
+    first, second = (
+        json.loads(execute(*options, "-o", tmp_path / f"{name}.parquet").stdout) for name in ("1", "2")
+    )
     cells = first["cells"]
     assert first["counters"] == {"cells_from_cache": 0, "cells_executed": cells}
     assert second["counters"] == {"cells_from_cache": cells, "cells_executed": 0}
     assert first["sandbox"] == second["sandbox"]
-    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
 
 
 def test_the_limits_are_those_of_the_command(tmp_path: Path) -> None:
@@ -197,21 +199,25 @@ def test_the_audit_finds_verdicts_that_depend_on_their_order(tmp_path: Path) -> 
         tmp_path / "t.jsonl",
         [{"task_id": "HumanEval/53", "code": f"assert add({x}, {y}) == {x + y}"} for x, y in calls],
     )
-    done = execute(solutions, tests, "-o", tmp_path / "m", "--audit", 5, "--json")
+    done = execute(solutions, tests, "-o", tmp_path / "m.parquet", "--audit", 5, "--json")
     audit = json.loads(done.stdout)["audit"]
     assert (audit["solutions"], audit["cells"]) == (2, 8)
     found = [(one["solution_id"], one["test_id"], one["fresh"][:6]) for one in audit["findings"]]
     assert found == [("remembers", f"HumanEval/53/a0{n}", "passed") for n in (2, 3)]
-    text = execute(solutions, tests, "-o", tmp_path / "m", "--audit", 2, "-q").stdout
+    text = execute(solutions, tests, "-o", tmp_path / "m.parquet", "--audit", 2, "-q").stdout
     assert "audit: 2 solutions again, a process a test: 2 of 8 cells depend on what ran before" in text
     assert "remembers on HumanEval/53/a02: failed" in text
-    one = json.loads(execute(solutions, tests, "-o", tmp_path / "m", "--audit", 1, "--json").stdout)["audit"]
+    one = json.loads(execute(solutions, tests, "-o", tmp_path / "m.parquet", "--audit", 1, "--json").stdout)[
+        "audit"
+    ]
     assert (one["solutions"], one["cells"]) == (1, 4)
-    assert json.loads(execute(solutions, tests, "-o", tmp_path / "m", "--json").stdout)["audit"] is None
+    assert (
+        json.loads(execute(solutions, tests, "-o", tmp_path / "m.parquet", "--json").stdout)["audit"] is None
+    )
 
 
 def test_real_samples_do_not_depend_on_their_order(codet: list[Path], tmp_path: Path) -> None:
-    done = execute(*codet, "-o", tmp_path / "m", "--cpu-seconds", "0.5", "--audit", 6, "--json")
+    done = execute(*codet, "-o", tmp_path / "m.parquet", "--cpu-seconds", "0.5", "--audit", 6, "--json")
     audit = json.loads(done.stdout)["audit"]
     assert audit["solutions"] == 6
     assert audit["cells"] > 50
@@ -221,12 +227,12 @@ def test_real_samples_do_not_depend_on_their_order(codet: list[Path], tmp_path: 
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap: install the package bubblewrap")
 def test_the_launcher_is_chosen_on_the_command_line(codet: list[Path], tmp_path: Path) -> None:
     options = ["--cpu-seconds", "0.5", "--json"]
-    execute(*codet, "-o", tmp_path / "1", *options)
-    wrapped = execute(*codet, "-o", tmp_path / "2", *options, "sandbox.launcher.kind=bubblewrap")
+    execute(*codet, "-o", tmp_path / "1.parquet", *options)
+    wrapped = execute(*codet, "-o", tmp_path / "2.parquet", *options, "sandbox.launcher.kind=bubblewrap")
     if wrapped.returncode == 4:
         pytest.skip(f"bubblewrap does not start on this kernel: {wrapped.stderr}")
     assert json.loads(wrapped.stdout)["sandbox"].startswith("bubblewrap")
-    rows = [read_rows([tmp_path / name], Execution) for name in ("1", "2")]
+    rows = [read_rows([tmp_path / f"{name}.parquet"], Execution) for name in ("1", "2")]
     assert [row.outcome for row in rows[0]] == [row.outcome for row in rows[1]]
 
 
@@ -237,7 +243,7 @@ def test_modules_are_preloaded_by_config_and_a_refused_import_is_named(tmp_path:
         tmp_path / "s.jsonl", [{"task_id": "a", "code": code}, {"task_id": "a", "code": "import nowhere"}]
     )
     tests = write(tmp_path / "t.jsonl", [{"task_id": "a", "code": "assert f(90) == 90"}])
-    options = [solutions, tests, "-o", tmp_path / "m", "--json"]
+    options = [solutions, tests, "-o", tmp_path / "m.parquet", "--json"]
     plain = json.loads(execute(*options).stdout)
     preloaded = json.loads(execute(*options, "sandbox.modules=[numpy, no_such_module]").stdout)
     assert plain["refused_imports"] == {"numpy": 1, "nowhere": 1}
@@ -267,15 +273,15 @@ def test_weak_isolation_is_taken_on_request_only_and_said_once(
     (tmp_path / "weak.py").write_text(WEAK)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     rows = write(tmp_path / "rows.jsonl", [{"task_id": n, "code": "assert 1 == 1"} for n in range(100)])
-    options = [rows, rows, "-o", tmp_path / "m", "sandbox.kind=plugin", "sandbox.path=weak:Weak"]
+    options = [rows, rows, "-o", tmp_path / "m.parquet", "sandbox.kind=plugin", "sandbox.path=weak:Weak"]
     refused = execute(*options)
     assert refused.returncode == 4
     assert "reaches isolation level 1 on this machine and 2 is required" in refused.stderr
     taken = execute(*options, "--minimum-level", 1)
     assert taken.returncode == 0
     assert taken.stderr.count("weak isolation: level 1, as sandbox.minimum_level=1 allows") == 1
-    assert {row.isolation_level for row in read_rows([tmp_path / "m"], Execution)} == {1}
-    assert execute(rows, rows, "-o", tmp_path / "m", "--minimum-level", 1).stderr == ""
+    assert {row.isolation_level for row in read_rows([tmp_path / "m.parquet"], Execution)} == {1}
+    assert execute(rows, rows, "-o", tmp_path / "m.parquet", "--minimum-level", 1).stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -288,6 +294,13 @@ def test_weak_isolation_is_taken_on_request_only_and_said_once(
         (("good.jsonl", "--minimum-level", "4"), 2, "sandbox.minimum_level is 4"),
         (("good.jsonl", "--cpu-seconds", "0"), 2, "the command line: sandbox.cpu_seconds is 0"),
         (("good.jsonl", "sandbox.memory=1"), 2, "there is no option sandbox.memory"),
+        (
+            ("good.jsonl", "pairs.kinds=[]"),
+            2,
+            "codedpo exec has no use for pairs.kinds; it takes sandbox.KEY",
+        ),
+        (("good.jsonl", "-o", "m.csv"), 2, "m.csv does not end in .parquet"),
+        (("good.jsonl", "-o", "absent/m.parquet"), 2, "the folder absent of m.parquet does not exist"),
         (("good.jsonl", "sandbox.kind=plane"), 2, "there is no sandbox of kind plane"),
         (("good.jsonl", "sandbox.launcher.kind=ssh"), 2, "the launcher ssh needs host"),
     ],
@@ -306,7 +319,7 @@ def test_bad_input_is_one_sentence(
     assert (done.returncode, done.stdout) == (code, "")
     assert line.startswith("error: ")
     assert sentence in line
-    assert not Path("m.parquet").exists()
+    assert not [path for path in Path().iterdir() if path.suffix != ".jsonl"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -330,5 +343,5 @@ def test_nothing_is_left_behind_when_it_is_stopped(tmp_path: Path, how: signal.S
     assert not out.exists()
     if how is signal.SIGINT:
         assert process.returncode == 130
-        assert b"interrupted" in said
+        assert b"interrupted; no matrix is written, and the same command begins again" in said
         assert {path.name for path in tmp_path.iterdir()} == {"s.jsonl", "t.jsonl"}

@@ -22,6 +22,14 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failure, 2 config or data, 3 stale, 4 model or sandbox unavailable, 130 interrupted.",
 )
 
+STORED = {
+    "run": "; the same command goes on from what is stored",
+    "exec": "; no matrix is written, and the same command begins again, but for the cells that "
+    "resources.execution_cache holds, if it is set",
+    "eval": "; the same command judges again, but asks a model only for the replies that are missing",
+}
+"""What an interrupted command leaves; others leave nothing."""
+
 ConfigPath = Annotated[
     Path, typer.Argument(help="A YAML config, such as configs/quickstart.yaml.", metavar="CONFIG")
 ]
@@ -134,7 +142,7 @@ def exec_command(
         typer.Argument(help="JSONL: task_id and code, or call and expected, or stdin.", metavar="TESTS"),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The Parquet file to write, one row a cell.")
+        Path, typer.Option("--output", "-o", help="The file to write, one row a cell: MATRIX.parquet.")
     ],
     overrides: Overrides = None,
     cpu_seconds: Annotated[
@@ -152,9 +160,8 @@ def exec_command(
     as_json: AsJson = False,
 ) -> None:
     """Run solutions against tests, isolated, and write the pass matrix."""
-    from codedpo.core.config_files import config_of
     from codedpo.core.progress import Voice
-    from codedpo.execute import execute, print_summary
+    from codedpo.execute import execute, print_summary, settings
 
     short = {
         "sandbox.cpu_seconds": cpu_seconds,
@@ -163,7 +170,7 @@ def exec_command(
         "resources.workers": workers,
     }
     given = [f"{key}={value}" for key, value in short.items() if value is not None]
-    config = config_of({"name": "exec"}, [*(overrides or []), *given])
+    config = settings([*(overrides or []), *given])
     with redirect_stdout(sys.stderr):  # Ray prints there what happens to its workers.
         summary = execute(config, solutions, tests, output, Voice(quiet=quiet), audit)
     _print_json(summary.as_dict()) if as_json else print_summary(summary)
@@ -301,7 +308,8 @@ def main() -> None:
         sys.exit(ExitCode.FAILURE)
     except SystemExit as stop:
         if stop.code == ExitCode.INTERRUPTED:
-            typer.secho("interrupted; the same command goes on from what is stored.", err=True)
+            command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+            typer.secho(f"interrupted{STORED.get(command, '')}.", err=True)
         raise
 
 

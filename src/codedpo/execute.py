@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from codedpo.core.config import Config
+from codedpo.core.config_files import config_of
+from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Oracle
 from codedpo.core.rng import stream
@@ -19,6 +21,8 @@ from codedpo.sandbox.base import IMPORT_REFUSED, Cell, Limits, Matrix
 from codedpo.sandbox.files import Workload, execute_files, read_workload
 from codedpo.services import Services
 
+SECTIONS = ("sandbox", "resources", "seed")
+"""Parts of the config that an execution uses."""
 _SHOWN_FINDINGS = 10
 
 
@@ -75,6 +79,39 @@ class ExecutionSummary:
         return asdict(self)
 
 
+def settings(overrides: Sequence[str]) -> Config:
+    """Return the config of an execution: every default is the config's own.
+
+    Args:
+        overrides: ``section.key=value``, as ``codedpo run`` takes them, of ``SECTIONS`` only.
+
+    Raises:
+        ConfigError: a key or value is not allowed, or nothing of it would be used.
+    """
+    for override in overrides:
+        name, equals, _ = override.partition("=")
+        if equals and name.strip().partition(".")[0] not in SECTIONS:
+            raise ConfigError(
+                f"codedpo exec has no use for {name.strip()}; it takes sandbox.KEY=VALUE, resources.KEY=VALUE and "
+                "seed=NUMBER."
+            )
+    return config_of({"name": "exec"}, list(overrides))
+
+
+def _check_output(output: Path) -> None:
+    """See, before any work, that the matrix can be written under its name.
+
+    Raises:
+        DataError: its ending is not that of Parquet, or its folder does not exist.
+    """
+    if output.suffix != ".parquet":
+        raise DataError(f"{output} does not end in .parquet, and the matrix is a Parquet file; name one.")
+    if not output.parent.is_dir():
+        raise DataError(
+            f"the folder {output.parent} of {output.name} does not exist; make it or name another."
+        )
+
+
 def execute(
     config: Config, solutions: Path, tests: Path, output: Path, voice: Voice, audit: int = 0
 ) -> ExecutionSummary:
@@ -84,7 +121,7 @@ def execute(
         config: sandbox, limits, workers, cache; its seed draws the sample of the audit.
         solutions: see ``sandbox.files.read_workload``.
         tests: likewise.
-        output: the Parquet file to write.
+        output: the Parquet file to write, in a folder that exists.
         voice: shows progress.
         audit: so many solutions are run again with a child a test, and the cells that differ are reported.
 
@@ -92,6 +129,7 @@ def execute(
         DataError: a file cannot be read, used or written.
         BackendError: the sandbox cannot run, or is weaker than asked for.
     """
+    _check_output(output)
     workload = read_workload(solutions, tests)
     sample = _sample(workload, audit, config.seed)
     audited: dict[str, Matrix] = {}

@@ -95,6 +95,31 @@ def test_bad_input_gets_one_sentence(tmp_path: Path, text: str, overrides: list[
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (
+            "rankings.strategy=b4",
+            r"rankings\.strategy is 'b4': .* an object; write rankings\.strategy\.kind=b4\.$",
+        ),
+        ("rankings.compare=[b4]", r"rankings\.compare\.0 is 'b4': .*; write \{kind: b4\} there\.$"),
+        ("model=openai", r"model is 'openai': .*; write model\.kind=openai\.$"),
+        ("training=dpo", r"training is 'dpo': input should be an object\.$"),
+        ("training.lora=", r"training\.lora is '': input should be an object\.$"),
+        ("name=", r"name is '': string should have at least 1 character\.$"),
+    ],
+)
+def test_a_text_in_the_place_of_a_section_is_named_with_its_form(override: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        config_of({"name": "trial"}, [override])
+
+
+def test_an_override_without_value_is_the_empty_text() -> None:
+    values = {"name": "trial", "tasks": {"file": "mine.jsonl"}}
+    assert config_of(values, ["tasks.file="]).tasks.file == ""
+    assert config_of(values, ["training.lora=null"]).training.lora is None
+
+
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none.yaml cannot be read"):
         load_config(tmp_path / "none.yaml")

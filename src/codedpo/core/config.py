@@ -395,7 +395,7 @@ class ResourcesConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     description: str = ""
     seed: int = 0
     runs_folder: str = "runs"

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from codedpo.core import config as sections
 from codedpo.core.config import Config
 from codedpo.core.errors import ConfigError
 
@@ -49,7 +51,11 @@ def parse_yaml(text: str, place: str) -> Any:
 
 
 def _with_override(values: dict[str, Any], override: str) -> None:
-    """Set one ``section.key=value`` in nested ``values``."""
+    """Set one ``section.key=value`` in nested ``values``; no value is the empty text.
+
+    Raises:
+        ConfigError: it has another form, or its value is not YAML.
+    """
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
@@ -62,7 +68,19 @@ def _with_override(values: dict[str, Any], override: str) -> None:
                 f"the override {name} goes below {key}, which is not a section; name the key itself."
             )
         place = inner
-    place[keys[-1]] = parse_yaml(text, f"the value of the override {name}")
+    # Nothing is the empty text, which shells make of '' too; null has to be written.
+    place[keys[-1]] = parse_yaml(text, f"the value of the override {name}") if text.strip() else ""
+
+
+def _remedy(complaint: ErrorDetails) -> str:
+    """Name the form of a section where only its kind was given."""
+    place, given = complaint["loc"], complaint["input"]
+    section = getattr(sections, complaint.get("ctx", {}).get("class_name", ""), None)
+    if section is None or "kind" not in section.model_fields or not (given and isinstance(given, str)):
+        return ""
+    if isinstance(place[-1], int):
+        return f"; write {{kind: {given}}} there"
+    return f"; write {'.'.join(map(str, place))}.kind={given}"
 
 
 def _sentence(error: ValidationError, place: str) -> str:
@@ -75,7 +93,7 @@ def _sentence(error: ValidationError, place: str) -> str:
         text = f"{place}: {key} is missing; give it a value"
     else:
         message = first["msg"].removeprefix("Value error, ")
-        text = f"{place}: {key} is {first['input']!r}: {message[0].lower()}{message[1:]}"
+        text = f"{place}: {key} is {first['input']!r}: {message[0].lower()}{message[1:]}{_remedy(first)}"
     return f"{text} (and {len(others)} more)." if others else f"{text}."
 
 
