@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -27,10 +27,8 @@ from codedpo.core.records import (
     Timing,
 )
 from codedpo.core.stage import StageFolder
-from codedpo.core.tables import read_rows
+from codedpo.core.tables import find_rows, read_rows
 from codedpo.stages import STAGES, stage_path
-
-Row = TypeVar("Row")
 
 SYMBOLS = {
     Outcome.PASSED: ("+", "green"),
@@ -45,10 +43,10 @@ SYMBOLS = {
 }
 
 
-def _table(run: Path, row_type: type[Row]) -> list[Row]:
-    """Read a table from whichever stages of a run wrote it; empty where none has yet."""
+def _parts(run: Path, row_type: type[Any]) -> list[Path]:
+    """List the files of a table, from whichever stages of a run wrote it; none where none has yet."""
     folders = [StageFolder(stage_path(run, stage.name)) for stage in STAGES if row_type in stage.writes]
-    return read_rows([path for folder in folders for path in folder.parts_of(row_type)], row_type)
+    return [path for folder in folders for path in folder.parts_of(row_type)]
 
 
 def trace_of(run: Path, task_id: str) -> dict[str, Any]:
@@ -63,18 +61,19 @@ def trace_of(run: Path, task_id: str) -> dict[str, Any]:
     """
     if not (run / "run.json").exists():
         raise ConfigError(f"{run} is not a run folder; name one such as runs/quickstart.")
-    tasks = {task.task_id: task for task in _table(run, Task)}
+    tasks = {task.task_id: task for task in read_rows(_parts(run, Task), Task)}
     task = tasks.get(task_id) or next((one for one in tasks.values() if one.source_id == task_id != ""), None)
     if task is None:
         raise ConfigError(_no_task(run, task_id, tasks))
     task_id = task.task_id
 
     def of_task(row_type: type[Any]) -> list[dict[str, Any]]:
-        return [asdict(row) for row in _table(run, row_type) if row.task_id == task_id]
+        return [asdict(row) for row in find_rows(_parts(run, row_type), row_type, "task_id", [task_id])]
 
-    texts = [text for text in _table(run, Text) if text.parent_id in (task_id, task.seed_id)]
+    texts = find_rows(_parts(run, Text), Text, "parent_id", [task_id, task.seed_id])
+    seeds = find_rows(_parts(run, Seed), Seed, "seed_id", [task.seed_id])
     return {
-        "seed": next((asdict(seed) for seed in _table(run, Seed) if seed.seed_id == task.seed_id), None),
+        "seed": asdict(seeds[0]) if seeds else None,
         "task": asdict(task),
         "texts": [asdict(text) for text in texts],
         "solutions": of_task(Solution),

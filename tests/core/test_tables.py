@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from codedpo.core import records, tables
 from codedpo.core.errors import DataError
-from codedpo.core.records import Convergence, Task, Timing
-from codedpo.core.tables import read_columns, read_rows, schema_of, table_name, write_rows, write_stream
+from codedpo.core.records import Convergence, Reject, Task, Timing
+from codedpo.core.tables import (
+    find_rows,
+    read_columns,
+    read_rows,
+    schema_of,
+    table_name,
+    write_rows,
+    write_stream,
+)
 
 ROW_TYPES = [
     item
@@ -36,6 +44,18 @@ def test_rows_survive_parquet(tmp_path_factory: pytest.TempPathFactory, rows: li
     path = tmp_path_factory.mktemp("rows") / "part.parquet"
     assert write_rows(path, Task, rows) == len(rows)
     assert read_rows([path], Task) == rows
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=12), st.sets(st.sampled_from("abce")), st.integers(0, 12))
+def test_rows_are_found_by_a_column_in_their_order(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], wanted: set[str], cut: int
+) -> None:
+    rows = [Reject(f"{name}{number}", name, "") for number, name in enumerate(names)]
+    folder = tmp_path_factory.mktemp("rows")
+    paths = [folder / "part-0.parquet", folder / "part-1.parquet"]
+    for path, some in zip(paths, (rows[:cut], rows[cut:]), strict=True):
+        write_rows(path, Reject, some)
+    assert find_rows(paths, Reject, "reason", sorted(wanted)) == [row for row in rows if row.reason in wanted]
 
 
 def test_parts_are_read_in_order_and_as_columns(tmp_path) -> None:
