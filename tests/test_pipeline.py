@@ -11,7 +11,7 @@ from tests.test_cli import ROOT
 from codedpo import pipeline
 from codedpo.core.config import Config
 from codedpo.core.config_files import load_config
-from codedpo.core.errors import BackendError, ConfigError, StaleError
+from codedpo.core.errors import BackendError, ConfigError, DataError, StaleError
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder
 from codedpo.llm.recorded import read_recording
@@ -176,3 +176,16 @@ def test_a_source_of_seeds_that_has_changed_is_stale_and_one_that_is_gone_is_not
     assert written(config.run_folder / "1-seeds") == before
     with pytest.raises(ConfigError, match="does not exist"):
         run(config, "seeds", redo="seeds")
+
+
+def test_a_source_of_seeds_may_be_mended_after_the_stage_failed(tmp_path: Path, server: ReplayServer) -> None:
+    file = tmp_path / "seeds.jsonl"
+    config = config_of(tmp_path, server.url, f"seeds.sources=[{{kind: rows, path: {file}}}]")
+    with pytest.raises(ConfigError, match="does not exist"):
+        run(config, "seeds")
+    file.write_text("no JSON\n")
+    with pytest.raises(DataError, match="line 1"):
+        run(config, "seeds")
+    shutil.copy(ROWS, file)
+    run(config, "seeds")
+    assert (config.run_folder / "1-seeds" / "stage.json").exists()

@@ -113,6 +113,32 @@ def test_a_plan_ends_with_the_last_stage_asked_for() -> None:
     assert plan.lines[-1].calls == line(alone, "candidates").calls
 
 
+@pytest.mark.parametrize(
+    ("sections", "first"),
+    [
+        ({"model": {"name": "another"}}, "tasks"),
+        ({"shard_size": 7}, "tasks"),
+        ({"decontamination": ("ds1000",)}, "tasks"),
+        ({"training": {"model": "another"}}, "training"),
+    ],
+)
+def test_what_a_base_run_made_otherwise_is_counted(
+    tmp_path: Path, sections: dict[str, object], first: str
+) -> None:
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial/config.resolved.json").write_text(config().model_dump_json())
+    places = {"base_run": str(tmp_path / "trial"), "runs_folder": str(tmp_path)}
+    assert plan_of(config(**places, **sections)).lines[0].stage == first
+
+
+def test_a_base_run_of_another_version_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial/config.resolved.json").write_text('{"name": "trial", "long_gone": 1}')
+    plan = plan_of(config(base_run=str(tmp_path / "trial"), runs_folder=str(tmp_path)))
+    assert plan.lines[0].stage == "tasks"
+    assert "of another version" in plan.notes[1]
+
+
 def test_outlook_says_what_a_run_up_to_a_stage_takes_here() -> None:
     def hours(until: str) -> float:
         return float(outlook(config(), until).split()[1])

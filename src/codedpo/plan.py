@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
 from codedpo.core.processor import Processor, this_processor
-from codedpo.stages import AFTER_DATA, STAGES, stage_position
+from codedpo.stages import AFTER_DATA, STAGES, Stage, stage_position
 from codedpo.tasks.given import read_tasks
 
 TOKENS_PER_REPLY = {"concepts": 13, "task": 56, "solution": 127, "test": 136, "evaluation": 160}
@@ -104,8 +105,13 @@ def plan_of(config: Config, processor: Processor | None = None, until: str = "re
     notes = [_basis(processor)]
     base = Path(config.base_run) / "config.resolved.json"
     if config.base_run and base.is_file():
-        own = _not_adopted(Config.model_validate_json(base.read_text()), config, own)
-        notes.append(f"What {config.base_run} has made or will make is not counted.")
+        try:
+            adopted = Config.model_validate_json(base.read_text())
+        except ValidationError:
+            notes.append(f"The config of {config.base_run} is of another version: its stages are counted.")
+        else:
+            own = _not_adopted(adopted, config, own)
+            notes.append(f"What {config.base_run} has made or will make is not counted.")
     elif config.base_run:
         notes.append(
             f"{config.base_run}, on which this run is based, does not exist yet: its stages are counted."
@@ -195,10 +201,21 @@ def _lines(config: Config, processor: Processor) -> tuple[PlanLine, ...]:
 def _not_adopted(base: Config, config: Config, lines: Iterable[PlanLine]) -> Iterator[PlanLine]:
     """Yield what a run does itself: the stages from the first one on whose settings differ from its base's."""
 
-    def differs(sections: Iterable[str]) -> bool:
-        return any(getattr(base, section) != getattr(config, section) for section in sections)
+    def basis(of: Config, stage: Stage) -> list[object]:
+        """Collect what the stage's identity holds of a config."""
+        services = {
+            "model": of.model,
+            "weights": (of.training.model, of.model.name, of.model.template),
+            "benchmarks": of.kept_out,
+        }
+        return [
+            of.seed,
+            of.shard_size,
+            *(getattr(of, section) for section in stage.sections),
+            *(services.get(service) for service in stage.services),
+        ]
 
-    changed = [stage.name for stage in STAGES if differs(stage.sections) or base.seed != config.seed]
+    changed = [stage.name for stage in STAGES if basis(base, stage) != basis(config, stage)]
     first = min(map(stage_position, changed), default=len(STAGES))
     for line in lines:
         if stage_position(line.stage) >= first:

@@ -47,9 +47,19 @@ def test_another_identity_is_stale_and_names_the_field(tmp_path: Path) -> None:
         folder.open({"stage": "candidates", "config": {"solutions": 3}})
 
 
+def test_a_stage_that_has_written_nothing_begins_anew_with_other_settings(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "1-seeds").open({"stage": "seeds", "config": {"count": 3}})
+    folder.open({"stage": "seeds", "config": {"count": 4}})
+    assert folder.stored_identity() == {"stage": "seeds", "config": {"count": 4}}
+    folder.write_part(0, {})
+    with pytest.raises(StaleError, match="count: 4 -> 5"):
+        folder.open({"stage": "seeds", "config": {"count": 5}})
+
+
 def test_a_setting_that_is_newer_than_the_folder_counts_as_its_default(tmp_path: Path) -> None:
     written = {"stage": "candidates", "config": {"candidates": {"solutions": 15}, "name": "x"}}
     folder = StageFolder(tmp_path / "3-candidates").open(written)
+    folder.write_part(0, {})
     defaults = {"candidates": {"solutions": 10, "stop": None}, "sandbox": {"cpu_seconds": 1.0}}
     now = {"stage": "candidates", "config": {"candidates": {"solutions": 15, "stop": None}, "name": "x"}}
     assert folder.open(now, defaults).differences(now, defaults) == []

@@ -138,6 +138,17 @@ def test_figures_of_several_samples_are_seeded_and_need_no_order():
     assert ("difference", "mcnemar_p") not in found
 
 
+def test_a_problem_with_fewer_samples_does_not_lower_k_for_all():
+    rows = samples("before", [[1, 0, 0], [0, 0, 0], [1, 0, 0]]) + samples(
+        "after", [[1, 1, 0], [0, 0, 1], [1]]
+    )
+    found = {(row.model, row.name): row for row in scoring.metrics_of(rows, 3)}
+    assert {name for _, name in found} == {"pass@1", "pass@3", "pass@1 without extraction"}
+    assert (found["before", "pass@3"].value, found["before", "pass@3"].count) == (pytest.approx(2 / 3), 3)
+    assert (found["after", "pass@3"].value, found["after", "pass@3"].count) == (1.0, 2)
+    assert (found["difference", "pass@3"].value, found["difference", "pass@3"].count) == (0.5, 2)
+
+
 def test_one_model_alone_has_no_difference():
     assert {row.model for row in scoring.metrics_of(samples("before", [[1], [0]]), 0)} == {"before"}
 

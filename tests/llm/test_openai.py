@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,7 @@ def test_what_concerns_all_prompts_stops_the_run_in_the_words_of_the_server(
     with ReplayServer(rows(*wanted), fault=lambda body: (status, {}, content)) as server:
         with pytest.raises(BackendError, match=sentence):
             list(OpenAIGenerator(server.url, concurrency=8).generate(wanted))
-        assert len(server.calls) < 8 + 3
+        assert len(server.calls) <= 8 + 3  # Those under way, the refused ones that told, a short prompt.
 
 
 def test_prompts_that_are_refused_before_the_first_answer_comes_are_refused_alone() -> None:
@@ -246,6 +247,40 @@ def test_prompts_that_are_refused_before_the_first_answer_comes_are_refused_alon
     assert reasons == {
         item.request_id: "refused" if item.messages[0].content in refused else "stop" for item in wanted
     }
+
+
+def test_where_only_refused_prompts_are_left_a_short_one_tells_that_others_are_answered(
+    tmp_path: Path,
+) -> None:
+    """As after a resume: what was answered comes from the cache, and all that is asked again is refused again."""
+    wanted = [request(str(number), count=1) for number in range(12)]
+    refused = {f"write {number}" for number in range(4)}
+    short = json.dumps({"choices": [{"message": {"content": "def"}, "finish_reason": "length"}]}).encode()
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        if body["messages"][0]["content"] in refused:
+            return 400, {}, json.dumps({"error": {"message": "the prompt is too long"}}).encode()
+        return (200, {}, short) if body["max_tokens"] == 8 else None
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        for _ in range(2):
+            generator = CachedGenerator(OpenAIGenerator(server.url, concurrency=2), tmp_path / "cache.sqlite")
+            replies = list(generator.generate(wanted))
+            assert sorted(reply.finish_reason for reply in replies) == ["refused"] * 4 + ["stop"] * 8
+            assert not any(reply.request_id == "probe" for reply in replies)
+
+
+def test_a_server_that_takes_temperature_or_top_p_is_given_one_of_them() -> None:
+    wanted = [replace(request(str(n)), sampling=Sampling(0.7, top_p=0.9)) for n in range(3)]
+    message = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+    content = json.dumps({"error": {"message": message}}).encode()
+    with ReplayServer(
+        rows(*wanted),
+        fault=lambda body: (400, {}, content) if {"temperature", "top_p"} <= body.keys() else None,
+    ) as server:
+        generator = OpenAIGenerator(server.url)
+        assert {reply.finish_reason for reply in generator.generate(wanted)} == {"stop"}
+    assert generator.counters["parameter_top_p_refused"] == 1
 
 
 @pytest.mark.parametrize("status", [400, 500])

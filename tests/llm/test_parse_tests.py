@@ -102,6 +102,7 @@ def test_call_against_value(code: str, call: str, expected: str) -> None:
             "def double(n):\n    return 2 * n\n\nassert f(1) == double(1)",
             "def double(n):\n    return 2 * n\nassert f(1) == double(1)",
         ),
+        ("r = f(1)\nr = f(r)\nassert r == 3", "r = f(1)\nr = f(r)\nassert r == 3"),
         ("for i in range(3):\n    assert f(i) == i", "for i in range(3):\n    assert f(i) == i"),
         (
             "with pytest.raises(ValueError):\n    f(-1)",
@@ -126,6 +127,7 @@ def test_other_forms_run_beside_the_solution(code: str, kept: str) -> None:
         ("self.assertEqual(first=f(1), second=2)", Dropped.UNKNOWN_FORM),
         ("case = (f(1), 2)\nself.assertTrue(*case)", Dropped.UNKNOWN_FORM),
         ("import pytest\nwith pytest.raises(expected_exception=ValueError):\n    f(1)", Dropped.UNKNOWN_FORM),
+        ("import pytest\nwith open('x') as g, pytest.raises(ValueError):\n    f(-1)", Dropped.UNKNOWN_FORM),
         ("assert f(unknown) == 2", Dropped.UNDEFINED_NAME),
         ("assert f(1) == ____", Dropped.UNDEFINED_NAME),
         ("```\ntry:\n    f(1)\n    assert False\nexcept:\n    pass\n```", Dropped.CATCHES_EVERYTHING),

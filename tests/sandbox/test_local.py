@@ -72,15 +72,15 @@ def test_workers_keep_the_order_of_a_lazy_stream() -> None:
     taken = []
 
     def jobs() -> Iterator[Job]:
-        for number in range(200):
+        for number in range(1200):
             taken.append(number)
             yield Job(str(number), (DOUBLE, "def f(x):\n    return x"), (CHECK,))
 
     with LocalSandbox(workers=2) as sandbox:
         stream = sandbox.run(jobs())
         assert next(stream).job_id == "0"
-        assert len(taken) < 200
-        assert [matrix.job_id for matrix in stream] == [str(number) for number in range(1, 200)]
+        assert len(taken) < 1200
+        assert [matrix.job_id for matrix in stream] == [str(number) for number in range(1, 1200)]
 
 
 def test_a_stream_that_is_left_early_does_no_harm() -> None:
@@ -331,6 +331,26 @@ def test_who_stops_listening_stops_the_work() -> None:
         assert set(psutil.Process().children()) == others
         assert [matrix.job_id for matrix in sandbox.run([quick] * 3)] == ["quick"] * 3
         assert len(set(psutil.Process().children()) - others) == 1
+
+
+def test_a_sandbox_that_was_closed_starts_new_workers() -> None:
+    jobs = [Job(str(n), ("def f(x):\n    return x",), (Check("", "f(1)", "1"),)) for n in range(3)]
+    with LocalSandbox(workers=3, grouped=False) as sandbox:
+        for _ in range(2):
+            assert len(list(sandbox.run(jobs * 8))) == 24
+            sandbox.close()
+        assert [matrix.cells[0][0].outcome for matrix in sandbox.run(jobs)] == [Outcome.PASSED] * 3
+
+
+def test_few_open_files_are_enough() -> None:
+    code = (
+        "from codedpo.sandbox.local import LocalSandbox\n"
+        "with LocalSandbox(1, 0) as sandbox: print(sandbox.probe().level)"
+    )
+    command = f"ulimit -n 256; exec {sys.executable} -c '{code}'"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 0
 
 
 def test_another_system_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

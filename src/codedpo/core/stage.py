@@ -95,12 +95,16 @@ class StageFolder:
         Raises:
             StaleError: the folder holds a result of another identity; the fields that differ are named.
         """
-        if self.stored_identity() is None:
+        if self.stored_identity() is None or self._is_empty():
             if self.path.exists():
                 shutil.rmtree(self.path)
             write_json(self.path / "identity.json", identity)
         self.check(identity, defaults)
         return self
+
+    def _is_empty(self) -> bool:
+        """Whether the stage has written nothing yet: it failed at once, and what it rests on may have been mended."""
+        return {path.name for path in self.path.iterdir()} == {"identity.json"}
 
     def check(self, identity: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> None:
         """Compare the stored identity, and write nothing; the arguments are those of ``differences``.

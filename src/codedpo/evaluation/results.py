@@ -170,8 +170,10 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     for score in scores:
         for line in _notes(score):
             console.print(line, soft_wrap=True, markup=False)
-    for folder in dict.fromkeys(file.parent for score in scores for file in score.files.values()):
-        console.print(f"samples and result: {folder}", soft_wrap=True, markup=False)
+    folders = list(dict.fromkeys(file.parent for score in scores for file in score.files.values()))
+    for place, folder in enumerate(folders):
+        what = "samples" if place else "samples and result"
+        console.print(f"{what}: {folder}", soft_wrap=True, markup=False)
 
 
 def _short(subject: str, subjects: Sequence[str]) -> str:

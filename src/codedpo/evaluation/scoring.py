@@ -165,8 +165,9 @@ def metrics_of(
 ) -> list[Metric]:
     """Compute every figure of every benchmark: each model, then the paired difference of the two.
 
-    Names: ``pass@k`` for k = 1 and, with several samples a problem, the least number of samples that a problem
-    has; ``eff@k`` for the same k where the benchmark scores efficiency; ``pass@1 without extraction``, which judges
+    Names: ``pass@k`` for k = 1 and, with several samples a problem, the number of samples that most problems have, over
+    the problems that have as many; ``eff@k`` likewise where the benchmark scores efficiency; ``pass@1 without
+    extraction``, which judges
     the first block as it stands, of samples that were replies; ``mcnemar_p`` with one sample.
     Samples that could not be run here (``NOT_RUN``) are left out: they are no failures.
 
@@ -181,13 +182,18 @@ def metrics_of(
     for benchmark in dict.fromkeys(sample.benchmark for sample in ran):
         own = [sample for sample in ran if sample.benchmark == benchmark]
         counts = Counter((sample.model, sample.problem_id) for sample in own)
-        for k in sorted({1, min(counts.values())}):
-            rows += _figure(own, f"pass@{k}", k, seed, (before, after), plain=False)
+        usual = min(Counter(counts.values()).most_common(), key=lambda one: (-one[1], one[0]))[0]
+        enough = {
+            k: [sample for sample in own if counts[sample.model, sample.problem_id] >= k]
+            for k in sorted({1, usual})
+        }
+        for k, of_k in enough.items():
+            rows += _figure(of_k, f"pass@{k}", k, seed, (before, after), plain=False)
         if extracted := [sample for sample in own if sample.plain_outcome]:
             rows += _figure(extracted, "pass@1 without extraction", 1, seed, (before, after), plain=True)
         if any(sample.efficiency >= 0 for sample in own):
-            for k in sorted({1, min(counts.values())}):
-                rows += _efficiency_figure(own, k, seed, (before, after))
+            for k, of_k in enough.items():
+                rows += _efficiency_figure(of_k, k, seed, (before, after))
     return rows
 
 

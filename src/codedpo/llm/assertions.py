@@ -69,7 +69,7 @@ def claims(statement: ast.stmt) -> Iterator[ast.expr | ast.stmt]:
         yield from test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) else [test]
     elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
         yield _of_method(statement.value) or statement
-    elif isinstance(statement, ast.With):
+    elif isinstance(statement, ast.With) and len(statement.items) == 1:
         manager = statement.items[0].context_expr
         if isinstance(manager, ast.Call) and manager.args:
             yield _must_raise(manager.args[0], statement.body)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from codedpo.core.errors import BackendError
-from codedpo.llm.base import Reply, Request
+from codedpo.llm.base import Message, Reply, Request
 from codedpo.llm.chat import (
     UnusableAnswerError,
     body_of,
@@ -52,6 +52,7 @@ class Run:
         self.last_answer = time.monotonic()
         self._answered_temperatures: set[float] = set()
         self._refused_keys: set[str] = set()
+        self._refused: _Call | None = None
         self._refusal = ""
         self._busy_workers = 0
         self._may_go_on = asyncio.Event()
@@ -87,7 +88,7 @@ class Run:
                     self._busy_workers += 1
                     await self._answer(client, call)
                     self._busy_workers -= 1
-                    await self._wait_in_doubt()
+                    await self._wait_in_doubt(client)
                     if self.throttle.closed:
                         return
 
@@ -96,21 +97,41 @@ class Run:
         if self.failure:
             raise self.failure
 
-    async def _wait_in_doubt(self) -> None:
-        """Begin no further call after several refusals until something is answered; stop where nothing is left to be.
+    async def _wait_in_doubt(self, client: "AsyncOpenAI") -> None:
+        """Begin no further call after several refusals until something is answered; stop where nothing is.
 
-        Refusals come fast and answers slowly: a few prompts that are too long must not stop a run.
+        Refusals come fast and answers slowly, and after a resume the prompts that are too long may be all that is left:
+        where no call is under way, a short prompt of our own tells whether it is the prompts that are refused.
         """
-        if self.answers or len(self._refused_keys) < _TELLING_REFUSALS:
+        if self.answers or self._may_go_on.is_set() or len(self._refused_keys) < _TELLING_REFUSALS:
             return
         if not self._busy_workers:
-            self._fail(
-                BackendError(
-                    f"{self.owner.url} refuses every prompt so far, the last one with {self._refusal}; "
-                    "mend what it names in the config or at the server."
+            if await self._refuses_any_prompt(client):
+                self._fail(
+                    BackendError(
+                        f"{self.owner.url} refuses every prompt so far, the last one with {self._refusal}; "
+                        "mend what it names in the config or at the server."
+                    )
                 )
-            )
+            self._may_go_on.set()
         await self._may_go_on.wait()
+
+    async def _refuses_any_prompt(self, client: "AsyncOpenAI") -> bool:
+        """Ask for a few tokens, sampled as the last refused call was."""
+        assert self._refused
+        sampling = replace(self._refused.request.sampling, max_tokens=8)
+        probe = Request("probe", (Message("user", "Write a Python function."),), sampling)
+        while not self.throttle.closed:
+            try:
+                await self._send(client, _Call(probe, 0, 1))
+            except _RefusedError:
+                return True
+            except _ChangedError:
+                continue
+            except (_OverloadedError, _FailedError):
+                return False
+            return False
+        return False
 
     def _cut(self, request: Request) -> Iterator[_Call]:
         size = self.owner.samples_per_call or request.count
@@ -139,6 +160,7 @@ class Run:
                     )
             except _RefusedError as refusal:
                 self._refused_keys.add(part.request.key)
+                self._refused = part
                 self._refusal = str(refusal)
                 self._yield_refused(part, self._refusal)
                 call = replace(call, first=call.first + part.count, count=call.count - part.count)
@@ -213,14 +235,14 @@ class Run:
     def _sorted(self, error: Any, body: dict[str, Any]) -> Exception:
         owner, status = self.owner, error.status_code
         message = str(error.message).removeprefix(f"Error code: {status} - ")
-        if failure := self._concerns_all(error, message, body["temperature"]):
+        name = refused_parameter(status, message, body)
+        if failure := self._concerns_all(error, message, None if name else body["temperature"]):
             self._fail(failure)
             return _ChangedError()
         if status in _OVERLOADED:
             owner.counters["overloads"] += 1
             wait = retry_after(error.response.headers)
             return _OverloadedError(status, _FIRST_WAIT * 4 if wait is None else wait)
-        name = refused_parameter(status, message, body)
         if name == "n":
             owner.ask_singly()
             return _ChangedError()
@@ -231,8 +253,8 @@ class Run:
             return _FailedError(f"status {status}: {message[:100]}")
         return _RefusedError(f"status {status}: {message[:200]}")
 
-    def _concerns_all(self, error: Any, message: str, temperature: float) -> BackendError | None:
-        """Return the failure where no prompt would fare better."""
+    def _concerns_all(self, error: Any, message: str, temperature: float | None) -> BackendError | None:
+        """Return the failure where no prompt would fare better; without a temperature, that is not what is refused."""
         owner, status = self.owner, error.status_code
         if status in (401, 403):
             return owner.no_access(status)
@@ -245,7 +267,7 @@ class Run:
                 f"{owner.url} answers 404 for {owner.model} ({message[:100]}); mend model.url or model.name."
             )
         is_new = temperature not in self._answered_temperatures
-        if status in (400, 422) and is_new and names(message, "temperature"):
+        if temperature is not None and status in (400, 422) and is_new and names(message, "temperature"):
             return BackendError(
                 f"{owner.url} does not take the temperature {temperature} ({message[:200]}); "
                 "set one that it takes, in the sampling of this stage."

@@ -50,7 +50,7 @@ class Dropped(StrEnum):
     UNDEFINED_NAME = "undefined_name"
     DUPLICATE = "duplicate"
     TOO_LONG = "too_long"
-    TOO_DEEP = "too_deep"
+    TOO_DEEP = "test_too_deep"
     """Nested deeper than ``MOST_LEVELS``: a reply that repeats itself."""
     BEYOND_LIMIT = "beyond_limit"
 
@@ -234,7 +234,8 @@ def _unrolled(loop: ast.For, visible: list[ast.stmt]) -> list[list[ast.stmt]] | 
 def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
     """Return what a name was last assigned, if that was a plain assignment and still says the same, else the node.
 
-    It no longer does where a name that it reads was bound or changed since: ``r = f(a)`` before ``a = 2``.
+    It no longer does where a name that it reads was bound or changed since, ``r = f(a)`` before ``a = 2``, or by the
+    assignment itself, ``r = f(r)``.
     """
     if not isinstance(node, ast.Name):
         return node
@@ -244,7 +245,7 @@ def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
     statement = visible[last] if last >= 0 else None
     if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
         return node
-    changed = set().union(*map(_changed_names, visible[last + 1 :]))
+    changed = {node.id}.union(*map(_changed_names, visible[last + 1 :]))
     is_same = isinstance(statement.targets[0], ast.Name) and not changed & loaded_names([statement.value])
     return statement.value if is_same else node
 

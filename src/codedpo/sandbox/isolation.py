@@ -186,7 +186,9 @@ def limit_helper(address_space: int) -> None:
     """Limit what a helper process itself may use; its children may be allowed more memory than it is."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (address_space, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS, MOST_DESCRIPTORS))
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = MOST_DESCRIPTORS if allowed == resource.RLIM_INFINITY else min(MOST_DESCRIPTORS, allowed)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(FEW_DESCRIPTORS, most), most))
 
 
 def allow_descriptors(count: int) -> None:

@@ -207,10 +207,13 @@ class LocalSandbox:
                 worker.close()
             self._started.clear()
         # Workers that are in use meanwhile are discarded by those who use them.
-        for _ in range(self._idle.qsize()):
-            with suppress(queue.Empty):
+        emptied = 0
+        with suppress(queue.Empty):
+            while True:
                 self._idle.get_nowait()
-                self._idle.put(None)
+                emptied += 1
+        for _ in range(emptied):
+            self._idle.put(None)
 
     def run_batch(self, batch: list[Job]) -> list[Matrix]:
         """Run jobs of equal limits together on one worker: what ``run`` does with each of its batches."""

@@ -221,6 +221,8 @@ class RaySandbox:
         )
         self._actors = [kind.remote(self._section) for _ in range(count)]
         found = self._ask([actor.describe.remote() for actor in self._actors], _START_SECONDS)
+        if self._section.launcher.kind == "none":
+            found.append((__version__, self.identity.removeprefix("ray "), found[0][2]))
         strangers = sorted({version for version, _, _ in found} - {__version__})
         identities = {identity for _, identity, _ in found}
         if strangers or len(identities) > 1:

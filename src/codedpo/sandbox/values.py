@@ -222,7 +222,8 @@ def _canonical(value: Any, pieces: list[bytes], left: list[int]) -> None:
         pieces.append(b"b%d:" % len(value) + bytes(value))
     elif isinstance(value, range):
         # Ranges are equal where they hold the same numbers; first and step tell which, as far as there are some.
-        told = (len(value), *value[:1], *([value.step] if len(value) > 1 else ()))
+        count = max(0, -((value.start - value.stop) // value.step))  # len() has a largest result.
+        told = (count, *([value.start] if count else ()), *([value.step] if count > 1 else ()))
         pieces.append(b"range" + b",".join(map(_number, told)) + b";")
     elif isinstance(value, datetime | time):
         pieces.append(repr(value.replace(fold=0)).encode() + b";")  # Which == does not look at.
