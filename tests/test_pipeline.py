@@ -16,6 +16,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder
 from codedpo.llm.recorded import read_recording
 from codedpo.llm.replay_server import ReplayServer
+from codedpo.services import Services
 
 CHAIN = ROOT / "tests" / "e2e" / "chain.yaml"
 ANSWERS = ROOT / "tests" / "e2e" / "answers.jsonl.gz"
@@ -189,3 +190,27 @@ def test_a_source_of_seeds_may_be_mended_after_the_stage_failed(tmp_path: Path, 
     shutil.copy(ROWS, file)
     run(config, "seeds")
     assert (config.run_folder / "1-seeds" / "stage.json").exists()
+
+
+class Written:
+    """A model kind of a plug-in that says where its weights are from."""
+
+    identity, origin = "written", "a copy of them"
+
+    @classmethod
+    def from_config(cls, model: object, resources: object) -> "Written":
+        return cls()
+
+    def close(self) -> None:
+        pass
+
+
+def test_where_weights_came_from_is_said_once_however_often_they_are_loaded(tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {"name": "x", "model": {"kind": "plugin", "name": "mine", "path": "tests.test_pipeline:Written"}}
+    )
+    services = Services(config, tmp_path, Voice(quiet=True))
+    for _ in range(3):
+        assert services.generator.identity == "written"
+        assert services.origins["generator"] == "plugin mine: a copy of them"
+        services.release_generator()

@@ -40,7 +40,8 @@ class Services:
         self.run_folder = run_folder
         self.voice = voice
         self._sandboxes: dict[tuple[Any, ...], Sandbox] = {}
-        self.origins = {"generator": f"{config.model.kind} {config.model.name}".strip()}
+        self._written_by = f"{config.model.kind} {config.model.name}".strip()
+        self.origins = {"generator": self._written_by}
         """Which model writes and which weights are trained and, once they are resolved, where they came from."""
 
     @cached_property
@@ -52,7 +53,7 @@ class Services:
             raise ConfigError(f"model.options are not for the kind {model.kind}; leave them out.")
         inner: Generator = kind.from_config(model, self.config.resources)
         if origin := getattr(inner, "origin", ""):
-            self.origins["generator"] += f": {origin}"
+            self.origins["generator"] = f"{self._written_by}: {origin}"
         return self.cached(inner)
 
     def cached(self, inner: Generator) -> CachedGenerator:
