@@ -15,8 +15,8 @@ from codedpo.core.cache import cache_folder
 from codedpo.core.config_files import config_of, load_config
 from codedpo.core.errors import CodedpoError
 from codedpo.core.progress import Voice
-from codedpo.pipeline import stages_until
 from codedpo.services import GENERATORS, SANDBOXES, Services
+from codedpo.stages import stages_until
 
 DISK_GB = 8
 """Weights in three forms (pinned, engine, Hugging Face) of the embedded model, and a run."""

@@ -11,40 +11,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from codedpo.benchmarks import load_benchmark
 from codedpo.context import StageContext
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
 from codedpo.core.errors import BackendError, ConfigError, StaleError
 from codedpo.core.fingerprint import digest_of
-from codedpo.core.matrix import NO_CALL, PassMatrix
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary, write_json
 from codedpo.manifest import note_origins, record_attempt
-from codedpo.pairs import stage as pair_stage
 from codedpo.plan import outlook
-from codedpo.rankings import stage as ranking_stage
 from codedpo.seeds.sources import source_digest
 from codedpo.services import Services
-from codedpo.stages import AFTER_DATA, STAGE_NAMES, STAGES, Stage, stage_path, stage_position
+from codedpo.settings import check_settings
+from codedpo.stages import STAGE_NAMES, STAGES, Stage, stage_path, stage_position, stages_until
 from codedpo.tasks.given import read_tasks
 
-_TRIAL = PassMatrix(
-    task_id="trial",
-    solution_ids=("s0", "s1", "s2"),
-    test_ids=("a0", "a1"),
-    passed=np.array([[1, 1], [1, 1], [0, 1]], dtype=bool),
-    loaded=np.array([True, True, True]),
-    call_of_test=np.array([0, NO_CALL], dtype=np.int64),
-    values=np.array([[0], [0], [1]], dtype=np.int64),
-)
-"""Shows which strategies estimate probabilities."""
-_NO_WEIGHTS = (
-    "training.confidence_weighted needs probabilities, which the ranking strategy does not estimate; set "
-    "rankings.strategy.kind to consensus, or confidence_weighted to false."
-)
 DEFAULTS: dict[str, Any] = json.loads(Config(name="defaults").model_dump_json())
 
 
@@ -171,34 +152,6 @@ def _places(stage: Stage, config: Config, *, may_adopt: bool) -> list[StageFolde
     return [StageFolder(stage_path(run, stage.name)) for run in runs]
 
 
-def stages_until(until: str, config: Config) -> list[Stage]:
-    """Return the stages of a run up to and with one of them.
-
-    Raises:
-        ConfigError: there is no stage of that name.
-    """
-    left_out = AFTER_DATA if config.data_only else ()
-    return [stage for stage in STAGES[: stage_position(until) + 1] if stage.name not in left_out]
-
-
-def _check_settings(config: Config, until: str) -> None:
-    """See, before any work, that names are known and that settings of several stages go together.
-
-    Raises:
-        ConfigError: there is no such benchmark, or a later stage needs probabilities and the ranking strategy cannot
-            be built or estimates none; what a plug-in estimates is known by trying only.
-    """
-    for name in config.kept_out:
-        load_benchmark(name, config.resources.data_folder)
-    names = {stage.name for stage in stages_until(until, config)}
-    for_pairs = "pairs" in names and pair_stage.by_probability(config.pairs)
-    for_training = "training" in names and config.training.confidence_weighted
-    if not for_pairs and not for_training:
-        return
-    if ranking_stage.build(config.rankings.strategy, config.seed).scores(_TRIAL).probabilities is None:
-        raise ConfigError(pair_stage.NO_PROBABILITIES if for_pairs else _NO_WEIGHTS)
-
-
 def _check_model(work: Sequence[Stage], services: Services) -> None:
     """Reach the model before hours go into a stage that does not ask it; one that does notices by itself."""
     if work and "model" not in work[0].services and any("model" in stage.services for stage in work):
@@ -291,7 +244,7 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     """
     variants = variants_of(config)
     for one in (config, *variants.values()):
-        _check_settings(one, until)
+        check_settings(one, until)
     if not variants:
         return run_one(config, voice, until=until, redo=redo)
     before_report = min(until, STAGE_NAMES[-2], key=stage_position)

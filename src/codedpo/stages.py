@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from codedpo.core.config import Config
 from codedpo.core.errors import ConfigError
 from codedpo.core.records import (
     AlternativePair,
@@ -115,3 +116,13 @@ def stage_path(run_folder: Path, name: str) -> Path:
     own = run_folder / f"{stage_position(name) + 1}-{name}"
     adopted = own / "adopted.json"
     return Path(json.loads(adopted.read_text())["path"]) if adopted.exists() else own
+
+
+def stages_until(until: str, config: Config) -> list[Stage]:
+    """Return the stages of a run up to and with one of them.
+
+    Raises:
+        ConfigError: there is no stage of that name.
+    """
+    left_out = AFTER_DATA if config.data_only else ()
+    return [stage for stage in STAGES[: stage_position(until) + 1] if stage.name not in left_out]

@@ -63,6 +63,10 @@ class Strategy:
             )
         return scores
 
+    def estimates_probabilities(self) -> bool:
+        """Whether it says of solutions how probably they are right; of a plug-in only a trial tells."""
+        return self.scores(_TRIAL).probabilities is not None
+
 
 _TRIAL = PassMatrix(
     task_id="trial",
