@@ -2,17 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from codedpo.context import Part, StageContext
 from codedpo.core.config import CandidatesConfig
 from codedpo.core.records import Reject, Solution, Task, Test, Text, TextKind
 from codedpo.llm.base import Request
-from codedpo.llm.parse import Extraction, extract_code
-from codedpo.llm.parse_tests import Dropped, extract_tests
+from codedpo.llm.parse import ExtractedCode, Extraction, extract_code
+from codedpo.llm.parse_tests import Dropped, ExtractedTests, extract_tests
 from codedpo.llm.prompts import conversation, sampling_of, text_row
 
 _USELESS = ("refused", "no_tests", *(found.value for found in Extraction if found is not Extraction.FOUND))
 """Reasons to reject a whole reply, and not one assertion of it."""
+
+_Sample = tuple[str, int]
+"""Request and number of a reply."""
 
 
 def solution_request(task: Task, config: CandidatesConfig, seed: int) -> Request:
@@ -49,63 +53,78 @@ def run(context: StageContext) -> None:
     _check_rejects(context)
 
 
+@dataclass(frozen=True, slots=True)
+class _Replies:
+    """The replies of a part, and what was found in those that are not refused, by request and sample."""
+
+    texts: dict[_Sample, Text] = field(default_factory=dict)
+    codes: dict[_Sample, ExtractedCode] = field(default_factory=dict)
+    tests: dict[_Sample, ExtractedTests] = field(default_factory=dict)
+
+
 def _run_part(context: StageContext, part: Part[Task]) -> None:
     config, seed = context.config.candidates, context.config.seed
     requests = [
         request(task, config, seed) for task in part.items for request in (solution_request, test_request)
     ]
-    texts = _texts(context, requests)
-    tasks = {task.task_id: task for task in part.items}
+    replies = _replies(context, requests, {task.task_id: task for task in part.items})
+    order = [(request.request_id, position) for request in requests for position in range(request.count)]
     rejects: list[Reject] = []
-    solutions = list(parse_solutions(texts, tasks, rejects))
-    tests = list(parse_tests(texts, tasks, config, rejects))
+    solutions = list(_solutions(replies, order, rejects))
+    tests = list(_tests(replies, order, config, rejects))
+    texts = [replies.texts[sample] for sample in order]
     useless = {text.text_id for text in texts} & {reject.row_id for reject in rejects}
     part.count("replies_used", len(texts) - len(useless))
     part.count("replies_without_code", len(useless))
     part.write({Text: texts, Solution: solutions, Test: tests}, rejects)
 
 
-def _texts(context: StageContext, requests: Sequence[Request]) -> list[Text]:
-    """Return the replies in the order of the requests and their samples, whatever order they come in."""
+def _replies(context: StageContext, requests: Sequence[Request], tasks: Mapping[str, Task]) -> _Replies:
+    """Ask, and read every reply when it comes: an endpoint goes on meanwhile, and would idle if all were read last."""
     by_id = {request.request_id: request for request in requests}
-    texts: dict[tuple[str, int], Text] = {}
+    replies = _Replies()
     for reply in context.generate(requests):
         task_id, _, kind = reply.request_id.partition("/")
-        row = text_row(by_id[reply.request_id], reply, TextKind(kind), task_id)
-        texts[reply.request_id, reply.position] = row
-    return [texts[request.request_id, position] for request in requests for position in range(request.count)]
+        sample = reply.request_id, reply.position
+        replies.texts[sample] = text_row(by_id[reply.request_id], reply, TextKind(kind), task_id)
+        if reply.finish_reason == "refused":
+            continue
+        entry_point = tasks[task_id].entry_point
+        if kind == TextKind.SOLUTION.value:
+            replies.codes[sample] = extract_code(reply.text, entry_point)
+        else:
+            limit = context.config.candidates.tests_per_reply
+            replies.tests[sample] = extract_tests(reply.text, entry_point, limit)
+    return replies
 
 
-def parse_solutions(
-    texts: Sequence[Text], tasks: Mapping[str, Task], rejects: list[Reject]
-) -> Iterator[Solution]:
-    """Extract the solutions of replies; equal ones stay, since how often a solution is written counts."""
-    for text in texts:
+def _solutions(replies: _Replies, order: Sequence[_Sample], rejects: list[Reject]) -> Iterator[Solution]:
+    """Yield the solutions in order; equal ones stay, since how often a solution is written counts."""
+    for sample in order:
+        text, found = replies.texts[sample], replies.codes.get(sample)
         if text.kind != TextKind.SOLUTION.value:
             continue
-        if text.finish_reason == "refused":
+        if found is None:
             rejects.append(Reject(text.text_id, "refused", text.text[:200]))
-            continue
-        found = extract_code(text.text, tasks[text.parent_id].entry_point)
-        if found.outcome is Extraction.FOUND:
+        elif found.outcome is Extraction.FOUND:
             solution_id = f"{text.parent_id}/s{text.position:02d}"
             yield Solution(solution_id, text.parent_id, text.text_id, found.code)
         else:
             rejects.append(Reject(text.text_id, found.outcome.value, f"finish_reason {text.finish_reason}"))
 
 
-def parse_tests(
-    texts: Sequence[Text], tasks: Mapping[str, Task], config: CandidatesConfig, rejects: list[Reject]
+def _tests(
+    replies: _Replies, order: Sequence[_Sample], config: CandidatesConfig, rejects: list[Reject]
 ) -> Iterator[Test]:
-    """Extract the tests of replies, up to ``config.tests`` different ones a task, in the order of the replies."""
+    """Yield the tests in order, up to ``config.tests`` different ones a task."""
     seen: dict[str, set[str]] = defaultdict(set)
-    for text in texts:
+    for sample in order:
+        text, found = replies.texts[sample], replies.tests.get(sample)
         if text.kind != TextKind.TEST.value:
             continue
-        if text.finish_reason == "refused":
+        if found is None:
             rejects.append(Reject(text.text_id, "refused", text.text[:200]))
             continue
-        found = extract_tests(text.text, tasks[text.parent_id].entry_point, config.tests_per_reply)
         if not found.tests:
             rejects.append(Reject(text.text_id, "no_tests", f"finish_reason {text.finish_reason}"))
         for number, (reason, code) in enumerate(found.dropped):
