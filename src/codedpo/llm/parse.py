@@ -77,23 +77,19 @@ def extract_code(text: str, entry_point: str, *, prefix: str = "", trim: bool = 
     if not blocks:
         return ExtractedCode(Extraction.NO_CODE)
     whole = [whole_statements(block) for block in blocks]
-    readable = [code for code in whole if not _is_too_deep(code)]
+    trees = {code: tree for code in whole if (tree := syntax_tree(code)) and levels(tree) <= MOST_LEVELS}
+    readable = [code for code in whole if code in trees]
     for number, code in enumerate(readable):
-        tree = syntax_tree(code)
-        if tree is None or not defines(tree, entry_point):
+        if not defines(trees[code], entry_point):
             continue
-        code = _with_helpers(code, readable[:number] + readable[number + 1 :])
+        if others := readable[:number] + readable[number + 1 :]:
+            code = _with_helpers(code, others)
         return ExtractedCode(Extraction.FOUND, trim_solution(code, entry_point) if trim else code)
     if len(readable) < len(whole):
         return ExtractedCode(Extraction.TOO_DEEP)
     head = re.compile(rf"^(?:async +)?(?:def|class) +{re.escape(entry_point)}\b", re.MULTILINE)
     begun = any(head.search(block) for block in blocks)
     return ExtractedCode(Extraction.SYNTAX_ERROR if begun else Extraction.NO_ENTRY_POINT)
-
-
-def _is_too_deep(code: str) -> bool:
-    tree = syntax_tree(code)
-    return tree is not None and levels(tree) > MOST_LEVELS
 
 
 def extract_program(text: str, marks: tuple[str, ...] = ()) -> ExtractedCode:
@@ -188,7 +184,9 @@ def trim_solution(code: str, entry_point: str) -> str:
         return code
     candidates = [statement for statement in tree.body if not _is_tail(statement)]
     kept = needed(candidates, {entry_point})
-    wanted = loaded_names(kept) | {entry_point}
+    # Walking all that is kept is dear, and most programs have no bare call that may be set-up.
+    has_calls = any(isinstance(statement, ast.Expr) for statement in tree.body)
+    wanted = loaded_names(kept) | {entry_point} if has_calls else set()
     for statement in tree.body:
         star = isinstance(statement, ast.ImportFrom) and (
             statement.module == "__future__" or statement.names[0].name == "*"

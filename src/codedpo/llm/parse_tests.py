@@ -284,6 +284,8 @@ def _with_values(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point:
     Numbers and strings always; other constants and expressions where the claim reads the variable once and
     no bare call in between was handed it (it may have changed it). A name that the claim itself binds is left alone.
     """
+    if not setup:
+        return claim
     claim = copy.deepcopy(claim)
     for _ in range(10):
         before = ast.dump(claim)
