@@ -53,6 +53,31 @@ def test_only_missing_samples_are_asked_for(tmp_path: Path) -> None:
     assert generator.counters["new_completion_tokens"] == 25
 
 
+class Interrupted(Numbers):
+    """Has two replies when it is left, and is interrupted while it waits for calls that are under way."""
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        for request in requests:
+            self.late = [Reply(request.request_id, 1, "late", "stop", 3, 5)]
+            try:
+                yield Reply(request.request_id, 0, "first", "stop", 3, 5)
+            finally:
+                raise KeyboardInterrupt
+
+    def late_replies(self) -> list[Reply]:
+        return self.late
+
+
+def test_a_second_interrupt_while_calls_are_awaited_loses_no_reply(tmp_path: Path) -> None:
+    stream = CachedGenerator(Interrupted(), tmp_path / "cache.sqlite").generate([ask(3)])
+    next(stream)
+    with pytest.raises(KeyboardInterrupt):
+        stream.close()
+    inner = Numbers()
+    replies = texts(CachedGenerator(inner, tmp_path / "cache.sqlite").generate([ask(3)]))
+    assert (replies["a", 0], replies["a", 1], inner.asked) == ("first", "late", [(2, 1)])
+
+
 def test_a_stream_that_was_left_early_loses_nothing(tmp_path: Path) -> None:
     inner = Numbers()
     generator = CachedGenerator(inner, tmp_path / "cache.sqlite")

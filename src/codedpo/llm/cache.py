@@ -161,12 +161,13 @@ class CachedGenerator:
                     if reply.position in _positions(request):
                         yield self._counted(replace(reply, request_id=request.request_id), "new")
         finally:
-            if isinstance(stream, ClosableStream):
-                stream.close()
-            # Answers to calls that were under way when the stream was left are paid for too.
-            for reply in getattr(self.inner, "late_replies", list)():
-                self._keep(key_of[reply.request_id], reply)
-            self._commit()
+            try:
+                if isinstance(stream, ClosableStream):
+                    stream.close()
+            finally:  # Also where an interrupt ends the waiting for calls that are under way: they are paid for too.
+                for reply in getattr(self.inner, "late_replies", list)():
+                    self._keep(key_of[reply.request_id], reply)
+                self._commit()
 
     def _describe(self, requests: Iterable[Request]) -> None:
         rows = ((request.key, json.dumps(_described(request), ensure_ascii=False)) for request in requests)
