@@ -4,11 +4,14 @@ import gzip
 import json
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from codedpo.candidates import stage as candidates
 from codedpo.candidates.stage import run, solution_request, test_request
 from codedpo.context import StageContext
 from codedpo.core.config import CandidatesConfig, Config, ModelConfig, ResourcesConfig, SamplingConfig
@@ -17,6 +20,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.records import Reject, Solution, Task, Test, Text
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
+from codedpo.llm.base import Reply, Request
 from codedpo.llm.recorded import RecordedGenerator, read_recording
 from codedpo.llm.replay_server import ReplayServer
 from codedpo.services import Services
@@ -176,6 +180,59 @@ def test_a_generator_from_elsewhere_with_its_options_writes_the_candidates(
     own = run_stage(tmp_path, tasks, model)
     for row_type in (Text, Solution, Test, Reject):
         assert read_rows(own.parts_of(row_type), row_type) == read_rows(stage.parts_of(row_type), row_type)
+
+
+class Watched(RecordedGenerator):
+    """Notes every reply that it is asked for."""
+
+    seen: ClassVar[list[str]] = []
+
+    @classmethod
+    def from_config(cls, section: ModelConfig, resources: ResourcesConfig) -> "Watched":
+        return cls(section.options["recording"])
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        for reply in super().generate(requests):
+            self.seen.append("given")
+            yield reply
+
+
+def test_a_reply_is_read_before_the_model_is_asked_for_the_next(
+    tmp_path: Path, tasks: list[Task], recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watched(read: Callable[..., Any], *text: Any) -> Any:
+        Watched.seen.append("read")
+        return read(*text)
+
+    monkeypatch.setattr(Watched, "seen", [])
+    for name in ("extract_code", "extract_tests"):
+        monkeypatch.setattr(candidates, name, partial(watched, getattr(candidates, name)))
+    options = {"recording": str(recording)}
+    run_stage(tmp_path, tasks, ModelConfig(kind="plugin", path=f"{__name__}:Watched", options=options))
+    assert Watched.seen == ["given", "read"] * (len(tasks) * (12 + 5))
+
+
+def test_an_interrupt_while_a_reply_is_read_loses_no_reply(
+    tmp_path: Path,
+    tasks: list[Task],
+    recording: Path,
+    stage: StageFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with ReplayServer(read_recording(recording)) as server:
+        model = ModelConfig(kind="openai", name="recorded", url=server.url)
+        with monkeypatch.context() as patch:
+            patch.setattr(candidates, "extract_tests", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run_stage(tmp_path, tasks, model)
+        again = run_stage(tmp_path, tasks, model)
+    asked = Counter(json.dumps(call["messages"]) for call in server.calls)
+    assert len(asked) == asked.total() == 2 * len(tasks), "no request is sent twice"
+    for row_type in (Text, Solution, Test, Reject):
+        assert read_rows(again.parts_of(row_type), row_type) == read_rows(stage.parts_of(row_type), row_type)
 
 
 def test_a_model_that_writes_no_code_stops_the_stage(tmp_path: Path, tasks: list[Task]) -> None:
