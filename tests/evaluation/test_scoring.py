@@ -74,6 +74,16 @@ def test_judging_runs_equal_programs_once_and_keeps_the_order(problems, sandbox)
     assert (verdicts[0][right].outcome, verdicts[0][wrong].outcome) == ("passed", "failed")
 
 
+class Watched:
+    """A sandbox that keeps the jobs that it was given."""
+
+    def __init__(self, sandbox):
+        self._sandbox, self.probe, self.ran = sandbox, sandbox.probe, []
+
+    def run(self, jobs):
+        return self._sandbox.run(self.ran.append(job) or job for job in jobs)
+
+
 def test_only_what_passes_the_base_inputs_runs_on_the_others(data_folder, sandbox):
     benchmark = load_benchmark("mbppplus", data_folder)
     problem = next(one for one in benchmark.problems() if one.problem_id == "Mbpp/267")
@@ -81,19 +91,39 @@ def test_only_what_passes_the_base_inputs_runs_on_the_others(data_folder, sandbo
     given = ", ".join(problem.base_inputs)
     bases = f"{problem.canonical_solution}\nright, known = {problem.entry_point}, {{{given}}}\n"
     bases += f"def {problem.entry_point}(n):\n    return right(n) if n in known else -1\n"
-    ran = []
-
-    class Watched:
-        probe = sandbox.probe
-
-        def run(self, jobs):
-            return sandbox.run(ran.append(job) or job for job in jobs)
-
+    watched = Watched(sandbox)
     codes = [problem.canonical_solution, wrong, bases]
-    (found,) = scoring.judge(Watched(), benchmark, [(problem, codes)])
+    (found,) = scoring.judge(watched, benchmark, [(problem, codes)])
     assert [found[code].outcome for code in codes] == ["passed", "failed", "failed"]
     base, whole = len(problem.base_inputs), len(problem.base_inputs) + len(problem.plus_inputs)
-    assert [(len(job.solutions), len(job.checks)) for job in ran] == [(3, base), (2, whole - base)]
+    assert [(len(job.solutions), len(job.checks)) for job in watched.ran] == [(3, base), (2, whole - base)]
+
+
+@pytest.mark.parametrize("name", ["humaneval", "mbppplus"])
+def test_many_programs_of_a_problem_are_cut_into_several_jobs(data_folder, sandbox, name):
+    """Their verdicts are those of each program by itself; the problems beside theirs stay whole and in order."""
+    benchmark = load_benchmark(name, data_folder)
+    before, problem, after = benchmark.problems()[2:5]
+    right, head, most = (
+        problem.canonical_solution,
+        f"def {problem.entry_point}(*_):\n    ",
+        scoring.PROGRAMS_OF_A_JOB,
+    )
+    rights = [f"{right}\n# {number}\n" for number in range(2 * most + 1)]
+    wrongs = [f"{head}return {number}\n" for number in range(most)]
+    wrongs += [f"{head}return None.x\n", "def broken(:\n", "import no_such_module\n"]
+    codes = [*rights[:3], *wrongs, *rights[3:]]
+    whole = [(one, [one.canonical_solution]) for one in (before, after)]
+    watched = Watched(sandbox)
+    found = list(scoring.judge(watched, benchmark, [whole[0], (problem, codes), whole[1]]))
+    assert [list(of_one) for of_one in found] == [whole[0][1], codes, whole[1][1]]
+    alone = scoring.judge(sandbox, benchmark, [(problem, [code]) for code in codes])
+    expected = [(one.outcome, one.error_type) for of_one in alone for one in of_one.values()]
+    assert [(one.outcome, one.error_type) for one in found[1].values()] == expected
+    assert {outcome for outcome, _ in expected} == {"passed", "failed", "error", "not_loaded"}
+    sizes = [len(job.solutions) for job in watched.ran if job.job_id == problem.problem_id]
+    further = [5, 6, 6] if problem.plus_inputs else []
+    assert sizes == [7, 7, 7, 7, *further]
 
 
 def test_an_answer_without_a_program_is_told_apart(problems):

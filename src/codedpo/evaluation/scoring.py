@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from codedpo.benchmarks.base import Benchmark, Problem, Timed
 from codedpo.core.records import Metric, Outcome, Sample
@@ -20,6 +21,9 @@ from codedpo.llm.parse import Extraction, extract_code, extract_program
 from codedpo.sandbox.base import Cell, Job, Sandbox
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
+PROGRAMS_OF_A_JOB = 8
+"""Of one problem. Fewer spread better over the processors, but every job runs the reference and compiles the checks
+anew: a further job costs about as much as one more program that takes long, or as four quick ones."""
 FENCE = re.compile(r"^```[^\n]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -76,41 +80,52 @@ def judge(
     """Run programs of each problem; yields program -> verdict, in the order of ``work``. Equal ones run once.
 
     Where a problem has base and further inputs, only programs that pass the base inputs run on the others: a wrong
-    program can take minutes over a thousand inputs. Where the sandbox lacks what a problem needs, its programs are
-    not run and their verdict says so.
+    program can take minutes over a thousand inputs. Many programs of a problem are cut into several jobs, which run at
+    once. Where the sandbox lacks what a problem needs, its programs are not run and their verdict says so.
     """
     distinct = [(problem, list(dict.fromkeys(codes)), lacking(sandbox, problem)) for problem, codes in work]
     ready = [(problem, codes) for problem, codes, lack in distinct if codes and not lack]
-    heads = _cells(sandbox, (_part(benchmark, problem, codes, further=False) for problem, codes in ready))
-    cells = [dict(zip(codes, rows, strict=True)) for (_, codes), rows in zip(ready, heads, strict=True)]
+    heads = list(_cells(sandbox, benchmark, ready, further=False))
     further = [
-        (problem, [code for code, row in known.items() if verdict_of(row).outcome == Outcome.PASSED.value])
-        for (problem, _), known in zip(ready, cells, strict=True)
+        (problem, [code for code, row in known.items() if _has_further(problem) and _passed(row)])
+        for (problem, _), known in zip(ready, heads, strict=True)
     ]
-    jobs = (
-        _part(benchmark, problem, codes, further=True)
-        for problem, codes in further
-        if codes and _has_further(problem)
-    )
-    tails = _cells(sandbox, jobs)
-    judged = iter(zip(further, cells, strict=True))
+    tails = _cells(sandbox, benchmark, further, further=True)
+    judged = iter(heads)
     for _, codes, lack in distinct:
         if lack or not codes:
             yield dict.fromkeys(codes, Verdict(Outcome.NOT_RUN.value, lack))
             continue
-        (problem, passing), known = next(judged)
-        if passing and _has_further(problem):
-            for code, row in zip(passing, next(tails), strict=True):
-                known[code] = (*known[code], *row)
-        yield {code: verdict_of(known[code]) for code in codes}
+        known, more = next(judged), next(tails)
+        yield {code: verdict_of((*known[code], *more.get(code, ()))) for code in codes}
     # A stream that is left before its end takes the sandbox's processes along, and what they say of their CPU time.
     for _ in tails:
+        raise AssertionError("there were more results than problems")
+
+
+def _cells(
+    sandbox: Sandbox, benchmark: Benchmark, work: Sequence[tuple[Problem, Sequence[str]]], *, further: bool
+) -> Iterator[dict[str, tuple[Cell, ...]]]:
+    """Yield program -> cells of each problem, on the base inputs or on all others."""
+    matrices = sandbox.run(
+        _part(benchmark, problem, some, further=further) for problem, codes in work for some in _cut(codes)
+    )
+    for _, codes in work:
+        rows = [row for _ in _cut(codes) for row in next(matrices).cells]
+        yield dict(zip(codes, rows, strict=True))
+    for _ in matrices:
         raise AssertionError("the sandbox gave more results than there were jobs")
 
 
-def _cells(sandbox: Sandbox, jobs: Iterator[Job]) -> Iterator[tuple[tuple[Cell, ...], ...]]:
-    for matrix in sandbox.run(jobs):
-        yield matrix.cells
+def _cut(codes: Sequence[str]) -> list[Sequence[str]]:
+    """Cut programs into as few jobs as ``PROGRAMS_OF_A_JOB`` allows, of sizes that differ by one at most."""
+    count = -(-len(codes) // PROGRAMS_OF_A_JOB)
+    ends = [len(codes) * number // count for number in range(1, count + 1)]
+    return [codes[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _passed(cells: Sequence[Cell]) -> bool:
+    return all(cell.outcome is Outcome.PASSED for cell in cells)
 
 
 def _has_further(problem: Problem) -> bool:
