@@ -54,6 +54,7 @@ class ModelConfig(Section):
     name: str = "qwen2.5-coder-0.5b-instruct"
     """Embedded name, Hugging Face id, folder, GGUF file, or the name that the endpoint serves."""
     url: str = ""
+    """Base address of kind ``openai``: ``http://host:8000/v1``."""
     key_variable: str = "OPENAI_API_KEY"
     """The environment variable that holds the endpoint's key."""
     path: str = ""
@@ -124,6 +125,7 @@ class SeedsConfig(Section):
         "unlicense",
         "0bsd",
     )
+    """SPDX identifiers in lower case; functions under others are dropped."""
     near_duplicate_threshold: Share = 0.7
     """Exact Jaccard similarity of token 5-grams from which two functions count as the same."""
 
@@ -137,6 +139,7 @@ class TasksConfig(Section):
     concepts_sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=96)
     task_sampling: SamplingConfig = SamplingConfig(temperature=0.7, max_tokens=384)
     near_duplicate_threshold: Share = 0.6
+    """Exact Jaccard similarity from which two tasks count as the same."""
     largest_reject_share: Share = 0.9
     """The stage stops when a larger share of its replies gives no task."""
 
@@ -189,8 +192,11 @@ class SandboxConfig(Section):
     """Modules beyond the standard library that programs may import, ``numpy``; name submodules too, or, with
     ``pandas.*``, load a package whole: all of its submodules, and its data files into memory."""
     cpu_seconds: Annotated[float, Field(gt=0)] = 1.0
+    """Of one test, and of loading the solution."""
     memory_mib: Positive = 512
+    """Address space beyond that of an empty process."""
     timeouts_per_solution: Positive = 2
+    """After so many the other tests of a solution are ``not_run``."""
     child_per: Literal["group", "solution", "test"] = "group"
     """``group``: solutions that cannot disturb each other share a process; ``test``: audit mode, no order matters."""
     temporary_folder_kib: int = Field(default=0, ge=0)
@@ -290,6 +296,7 @@ class TrainingConfig(Section):
     validation_pairs: int = Field(default=0, ge=0)
     """Validate on so many of the held-out pairs, the same whatever the seed; 0: all."""
     beta: Annotated[float, Field(gt=0)] = 0.1
+    """How strongly the weights are held to the untrained ones (DPO and KTO)."""
     nll_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the negative log-likelihood of the chosen side (DPO only)."""
     length_normalised: bool = False
@@ -302,9 +309,12 @@ class TrainingConfig(Section):
     """Of adapter weights, data order and ``most_pairs``; ``null``: the run's. Another one needs no new data."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
     warmup_share: Share = 0.1
+    """Of the steps; the learning rate rises in them, and falls linearly in the others."""
     epochs: Annotated[float, Field(gt=0)] = 10.0
     batch_size: Positive = 1
+    """Pairs of one forward pass."""
     gradient_accumulation: Positive = 8
+    """Batches of one step."""
     max_length: Positive = 1024
     """Longest prompt and answer together, in tokens; longer pairs are dropped and counted, never cut."""
     lora: LoraConfig | None = LoraConfig()
@@ -337,6 +347,7 @@ class EvaluationConfig(Section):
     """Stage 8."""
 
     benchmarks: tuple[str, ...] = ("humaneval",)
+    """Names that ``codedpo list`` shows, or ``package.module:name``; their problems are kept out of seeds and tasks."""
     limit: int = Field(default=0, ge=0)
     """Only the first so many problems of each benchmark; 0: all."""
     samples: Positive = 1
@@ -398,6 +409,7 @@ class Config(Section):
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
     seed: int = 0
+    """Of every draw of the run."""
     runs_folder: str = "runs"
     base_run: str = ""
     """Another run whose stages are adopted where their identity is equal (ablations): its folder, or, without a
