@@ -1,5 +1,7 @@
 """Whole packages and their data files in memory: what a child finds there, and that it opens nothing else."""
 
+from pathlib import Path
+
 import pytest
 
 from codedpo.core.records import Outcome
@@ -91,3 +93,17 @@ def test_a_broken_library_is_missing_and_named(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(folder)
     with LocalSandbox(workers=1, preload=("math", "broken.*")) as sandbox:
         assert sandbox.probe().missing_modules == ("broken",)
+
+
+def test_what_a_library_writes_while_it_is_loaded_is_removed(tmp_path, monkeypatch) -> None:
+    """As matplotlib does, it makes the folder that it is given; where that was is told on the way."""
+    folder, told = tmp_path / "some-packages", tmp_path / "told"
+    folder.mkdir()
+    (folder / "writes.py").write_text(
+        "import os, pathlib\nfolder = pathlib.Path(os.environ['MPLCONFIGDIR'])\nfolder.mkdir(parents=True)\n"
+        f"(folder / 'fonts').write_text('all')\npathlib.Path({str(told)!r}).write_text(str(folder))\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    with LocalSandbox(workers=1, preload=("writes",)) as sandbox:
+        assert sandbox.probe().missing_modules == ()
+    assert not Path(told.read_text()).exists()

@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from codedpo.sandbox.seccomp import NUMBERS
@@ -32,7 +33,11 @@ _PLAIN_FILES = sum(1 << bit for bit in (1, 2, 3, 5, 8, 14))
 """Landlock's rights to write and read files, list a folder, remove and make plain files, and truncate them."""
 _DEATH_SIGNAL, _SET_DUMPABLE, _NO_NEW_PRIVILEGES = 1, 4, 38
 INSIDE_USER = 65534
+HOST_FILES = ("/proc/self/statm", "/etc/passwd")
+"""What every user of a host may read: the first is there wherever a helper starts, the second lies on a disk. A file
+made for the purpose would be left behind where caller and helpers are killed together."""
 CANARY = "/canary"
+"""Such a file inside the empty root."""
 TEMPORARY_FOLDER = "/tmp"
 _MOST_TEMPORARY_FILES = 64
 FEW_DESCRIPTORS, MOST_DESCRIPTORS = 64, 4096
@@ -197,13 +202,12 @@ def allow_descriptors(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, most), most))
 
 
-def host_file_is_hidden(path: str) -> bool:
-    """Try to read a file that every user of the host may read."""
-    try:
-        with Path(path).open("rb"):
+def files_are_hidden(paths: Iterable[str]) -> bool:
+    """Try to open files that every user may read."""
+    for path in paths:
+        with contextlib.suppress(OSError), Path(path).open("rb"):
             return False
-    except OSError:
-        return True
+    return True
 
 
 def host_port_is_closed(port: int) -> bool:

@@ -107,10 +107,13 @@ def _silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _folder_for_libraries() -> Iterator[None]:
-    """Give libraries a folder for what they write while they are loaded (matplotlib: its list of fonts)."""
+    """Name a folder for what a library writes while it is loaded (matplotlib: its list of fonts), and remove it.
+
+    Matplotlib makes it. Where nothing needs it, there is none that would outlive a helper that is killed meanwhile.
+    """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            folder = tempfile.mkdtemp(prefix="codedpo-preload-")
+            folder = f"{tempfile.gettempdir()}/codedpo-preload-{os.urandom(16).hex()}"
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             os.environ["MPLCONFIGDIR"] = folder
             stack.callback(os.environ.pop, "MPLCONFIGDIR", None)

@@ -1,12 +1,10 @@
 """Starts a worker, two processes, and talks to it."""
 
-import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,32 +92,20 @@ def start(
             f"The launcher {launcher.name} needs the program {launcher.prefix[0]}, which is not installed; install it,"
             " or set sandbox.launcher.kind=none."
         )
-    folder = Path(tempfile.mkdtemp(prefix="codedpo-probe-"))
-    try:
-        # What a world-readable file and a listening port of the host are to an attacker: the zygote tries them.
-        canary = folder / "canary"
-        canary.write_text("readable by file mode alone")
-        canary.chmod(0o644)
-        folder.chmod(0o755)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            worker = Worker(
-                {
-                    **_start_of_zygote(launcher),
-                    "zygote": {
-                        "layers": list(layers),
-                        "preload": list(preload),
-                        "paths": None
-                        if launcher
-                        else [path for path in sys.path if path.endswith("-packages")],
-                        "temporary_folder_kib": temporary_folder_kib,
-                        "canary": str(canary),
-                        "port": listener.getsockname()[1],
-                    },
-                }
-            )
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder)
+    # A port on which the host listens: the zygote tries to reach it.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        worker = Worker(
+            {
+                **_start_of_zygote(launcher),
+                "zygote": {
+                    "layers": list(layers),
+                    "preload": list(preload),
+                    "paths": None if launcher else [path for path in sys.path if path.endswith("-packages")],
+                    "temporary_folder_kib": temporary_folder_kib,
+                    "port": listener.getsockname()[1],
+                },
+            }
+        )
     if worker.ready is None:
         worker.close()
         place = f" behind the launcher {launcher.name}" if launcher else ""

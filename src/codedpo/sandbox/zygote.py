@@ -30,7 +30,8 @@ class Zygote:
         layers: list[str] = []
         problems: list[str] = []
         wanted = self._options["layers"]
-        own_canary, folder = self._options["canary"], ""
+        visible: tuple[str, ...] = isolation.HOST_FILES
+        folder = ""
         address_space, was_root = isolation.used_address_space(), os.geteuid() == 0
         isolation.limit_helper(address_space + (2 << 30))
         layers.append("limits")
@@ -41,7 +42,7 @@ class Zygote:
         if "namespaces" in wanted:
             self._enter_namespaces(layers, problems)
         if "namespaces" in layers:
-            own_canary = isolation.CANARY
+            visible = (isolation.CANARY,)
             folder = isolation.TEMPORARY_FOLDER if self._options["temporary_folder_kib"] else ""
         isolation.die_with_parent()
         try:
@@ -53,7 +54,7 @@ class Zygote:
         if "landlock" in wanted:
             try:
                 isolation.forbid_files(folder)
-                if not isolation.host_file_is_hidden(own_canary):
+                if not isolation.files_are_hidden(visible):
                     raise PermissionError(0, "a world-readable file could still be read")
                 layers.append("landlock")
             except OSError as error:
@@ -72,7 +73,7 @@ class Zygote:
             isolation.enter_namespaces(self._options["temporary_folder_kib"])
             for stopped, what in (
                 (
-                    isolation.host_file_is_hidden(self._options["canary"]),
+                    isolation.files_are_hidden(isolation.HOST_FILES),
                     "a file of the host could still be read",
                 ),
                 (
