@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 Workload = list[dict[str, Any]]
 Verdicts = list[bool]
@@ -150,13 +150,13 @@ def evalplus(workload: Workload) -> Verdicts:
 
 
 def _ours(
-    layers: tuple[str, ...], *, grouped: bool = True, split: bool = True
+    layers: tuple[str, ...], *, child_per: Literal["group", "solution"] = "group", split: bool = True
 ) -> Callable[[Workload], Verdicts]:
     from codedpo.core.records import Outcome
     from codedpo.sandbox.base import Check, Job, Limits
     from codedpo.sandbox.local import LocalSandbox
 
-    sandbox = LocalSandbox(workers=1, minimum_level=0, layers=layers, grouped=grouped)
+    sandbox = LocalSandbox(workers=1, minimum_level=0, layers=layers, child_per=child_per)
     isolation = sandbox.probe()
     if set(layers) - set(isolation.layers):
         raise SystemExit(f"cannot reach {layers}: {' '.join(isolation.problems)}")
@@ -192,7 +192,7 @@ MODES: dict[str, Callable[[], Callable[[Workload], Verdicts]]] = {
     "ours_level3": lambda: _ours(_ALL),
     "ours_level2": lambda: _ours(_ALL[1:]),
     "ours_unisolated": lambda: _ours(()),
-    "ours_child_a_solution": lambda: _ours(_ALL, grouped=False),
+    "ours_child_a_solution": lambda: _ours(_ALL, child_per="solution"),
     "ours_in_process_oracle": lambda: _ours(_ALL, split=False),
     "evalplus": lambda: evalplus,
     "subprocess": lambda: bare_subprocess,

@@ -11,6 +11,6 @@ LOOP = "def f(x):\n    while True:\n        pass"
 def test_verdicts_that_depend_on_their_order_are_found(level_3: LocalSandbox) -> None:
     checks = tuple(Check("", f"f({n})", "1") for n in range(1, 4))
     job = Job("audit", (COUNTER, PURE, CACHE, LOOP), checks, Limits(cpu_seconds=0.1))
-    with LocalSandbox(workers=1, fork_per_test=True) as fresh:
+    with LocalSandbox(workers=1, child_per="test") as fresh:
         found = [(one.solution, one.test) for one in differences(*level_3.run([job]), *fresh.run([job]))]
     assert found == [(0, 1), (0, 2), (2, 1), (2, 2)]

@@ -98,7 +98,7 @@ def test_whatever_can_change_a_verdict_is_part_of_the_key(tmp_path: Path, change
 
 
 def test_level_and_interpreter_are_part_of_the_key(tmp_path: Path) -> None:
-    for options in ({}, {"layers": ("landlock", "seccomp")}, {"preload": ("math",)}, {"fork_per_test": True}):
+    for options in ({}, {"layers": ("landlock", "seccomp")}, {"preload": ("math",)}, {"child_per": "test"}):
         cache = CachedSandbox(LocalSandbox(workers=1, **options), tmp_path / "cache.sqlite")
         outcomes(cache, JOB)
         assert cache.counters["cells_from_cache"] == 0

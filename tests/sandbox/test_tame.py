@@ -89,7 +89,7 @@ def test_verdicts_do_not_depend_on_sharing() -> None:
     )
     checks = (Check("", "f([3, 1, 2])", "[3, 2, 1]"), Check("", "f('abc')", "'ABC'"), Check("", "f(8)", "21"))
     tables = []
-    with LocalSandbox(workers=1) as shared, LocalSandbox(workers=1, grouped=False) as single:
+    with LocalSandbox(workers=1) as shared, LocalSandbox(workers=1, child_per="solution") as single:
         for sandbox, order in ((shared, solutions), (shared, solutions[::-1]), (single, solutions)):
             (matrix,) = sandbox.run([Job("tame", order, checks)])
             rows = [

@@ -26,7 +26,7 @@ def differences(usual: Matrix, fresh: Matrix) -> Iterator[Finding]:
 
     Args:
         usual: of the sandbox as it is used.
-        fresh: of one that gives every test a child of its own, ``LocalSandbox(fork_per_test=True)``.
+        fresh: of one that gives every test a child of its own, ``LocalSandbox(child_per="test")``.
     """
     for solution, (row, fresh_row) in enumerate(zip(usual.cells, fresh.cells, strict=True)):
         for test, (cell, fresh_cell) in enumerate(zip(row, fresh_row, strict=True)):

@@ -24,8 +24,8 @@ class Work:
     threads: int
     output_kib: int
     timeouts: int
-    grouped: bool
-    fork_per_test: bool
+    child_per: str
+    """``group``: tame solutions may share a child; ``solution``, ``test``: each has a child of its own."""
 
     def bounds(self, steps: int) -> Bounds:
         """Return what a child may use that may be at work on so many tests."""
@@ -72,7 +72,7 @@ class Run:
         """Run every solution on every test; fill ``events`` and ``peaks``."""
         alone = list(range(len(self._solutions)))
         reads = any(given is not None for one in self._solutions for given in one.stdin)
-        if self._work.grouped and not reads and 1 < len(alone) <= child.MOST_SOLUTIONS:
+        if self._work.child_per == "group" and not reads and 1 < len(alone) <= child.MOST_SOLUTIONS:
             alone = self._shared()
         for solution in alone:
             if any(given is not None for given in self._solutions[solution].stdin):
@@ -117,7 +117,7 @@ class Run:
         bounds = self._work.bounds(len(one.checks) + 1)
         first, timeouts = 0, 0
         while first < len(one.checks):
-            last = first + 1 if self._work.fork_per_test else len(one.checks)
+            last = first + 1 if self._work.child_per == "test" else len(one.checks)
             body = partial(_run_alone, self._work.output_kib, solution, one, seeds, range(first, last))
             ending = self._forker.spawn(bounds, body)
             self._keep(ending, solution, solution + 1)

@@ -21,12 +21,6 @@ _REFERENCE_PATIENCE = 10.0
 """A reference solution may use so many times the CPU time of a candidate."""
 
 
-def level_of(layers: list[str]) -> int:
-    """Return the isolation level that a set of layers makes."""
-    kernel = ("landlock" in layers) + ("seccomp" in layers)
-    return 3 if kernel == 2 and "namespaces" in layers else kernel
-
-
 class _Task:
     """One job as the caller sent it."""
 
@@ -49,11 +43,11 @@ class Oracle:
 
     def run(self, request: Any) -> Any:
         """Run jobs that the caller sent; return for each its cells, and the peak memory of each solution in KiB."""
-        requests, limits, grouped, fork_per_test = request
+        requests, limits, child_per = request
         tasks = [_Task(one) for one in requests]
         self._ask_references([task for task in tasks if task.reference], limits)
         work = [(task.solutions, task.sources, task.stdin) for task in tasks]
-        chunks, events, peaks = self._run_children((work, *limits, grouped, fork_per_test))
+        chunks, events, peaks = self._run_children((work, *limits, child_per))
         judges = [Judge(task.expectations, len(task.solutions), limits[0]) for task in tasks]
         owners = [
             (judge, local)
@@ -79,7 +73,7 @@ class Oracle:
             return
         work = [([task.reference], task.sources, task.stdin) for task in tasks]
         patient = (limits[0] * _REFERENCE_PATIENCE, *limits[1:])
-        chunks, _, _ = self._run_children((work, *patient, False, False))
+        chunks, _, _ = self._run_children((work, *patient, "solution"))
         records = [record for _, _, chunk in chunks for record in records_of(chunk)]
         for number, task in enumerate(tasks):
             task.expectations = with_reference(

@@ -62,11 +62,15 @@ class Worker:
         except (OSError, OpaqueError):
             return None
 
+    def kill(self) -> None:
+        """End both processes; the zygote goes with its oracle. An ``ask`` under way returns None."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End both processes; the zygote goes with its oracle."""
+        """End both processes and the channel, on which nobody may ask any more."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.kill()
+        self.kill()
         self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
