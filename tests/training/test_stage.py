@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,116 @@ def test_kto_needs_correctness_pairs(base: Path, tmp_path: Path, pairs: list[Pai
     context = context_of(tmp_path, base, pairs, method="kto", kinds=("efficiency",))
     with pytest.raises(ConfigError, match="training.method is kto, but its undesirable answers"):
         check(context.services)
+
+
+def weights_of(folder: Path, config: dict[str, Any]) -> Path:
+    """Write what can be read of weights without reading them: a config, and a tokenizer's end token."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
+    (folder / "model.safetensors").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "kind", "sentence"),
+    [
+        ({"model_type": "t5"}, {}, DataError, r"cannot load it so \(.*T5Config.*; name other weights"),
+        ({"model_type": "unheard_of"}, {"lora": None}, DataError, "cannot load it so .*unheard_of"),
+        ({"model_type": "gpt_neo"}, {}, DataError, "cannot load it so .*attention"),
+        ({"model_type": "gemma3"}, {}, ConfigError, "a model of type gemma3 does not say how many layers"),
+        (
+            {"model_type": "qwen2", "num_hidden_layers": 3, "quantization_config": {"quant_method": "awq"}},
+            {},
+            DataError,
+            r"are quantised \(awq\), which cannot be trained",
+        ),
+        (
+            {"model_type": "qwen2", "num_hidden_layers": 3},
+            {"lora": LoraConfig(layers=4)},
+            ConfigError,
+            "training.lora.layers is 4, but the model has 3 layers",
+        ),
+        ({"model_type": "gpt2"}, {"lora": LoraConfig(layers=13)}, ConfigError, "the model has 12 layers"),
+        (
+            {"model_type": "gpt2"},
+            {"tracker": "abacus"},
+            ConfigError,
+            "training.tracker abacus cannot be used",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_any_work(
+    config: dict[str, Any],
+    changes: dict[str, Any],
+    kind: type[Exception],
+    sentence: str,
+    tmp_path: Path,
+) -> None:
+    context = context_of(tmp_path, weights_of(tmp_path / "weights", config), [], **changes)
+    with pytest.raises(kind, match=sentence):
+        check(context.services)
+
+
+@pytest.mark.parametrize(
+    ("config", "changes"),
+    [
+        ({"model_type": "gpt2"}, {}),
+        ({"model_type": "gemma3"}, {"lora": None}),
+        ({"model_type": "qwen2", "num_hidden_layers": 3}, {"lora": LoraConfig(layers=3)}),
+    ],
+)
+def test_what_can_be_trained_passes(config: dict[str, Any], changes: dict[str, Any], tmp_path: Path) -> None:
+    context = context_of(tmp_path, weights_of(tmp_path / "weights", config), [], **changes)
+    assert f"{tmp_path / 'weights'} is the folder" in check(context.services)
+
+
+def test_a_gguf_file_that_cannot_be_trained_is_said_before_any_work(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    for architecture in ("qwen2", "rwkv6"):
+        writer = gguf.GGUFWriter(tmp_path / f"{architecture}.gguf", architecture)
+        writer.add_name("tiny")
+        writer.add_block_count(3)
+        writer.add_token_list(["</s>"])
+        writer.add_eos_token_id(0)
+        for write in (
+            writer.write_header_to_file,
+            writer.write_kv_data_to_file,
+            writer.write_tensors_to_file,
+        ):
+            write()
+        writer.close()
+    check(context_of(tmp_path, tmp_path / "qwen2.gguf", []).services)
+    with pytest.raises(ConfigError, match="the model has 3 layers"):
+        check(context_of(tmp_path, tmp_path / "qwen2.gguf", [], lora=LoraConfig(layers=4)).services)
+    with pytest.raises(DataError, match="cannot load it so .*rwkv6"):
+        check(context_of(tmp_path, tmp_path / "rwkv6.gguf", []).services)
+
+
+def test_a_tokenizer_without_end_token_is_said_before_any_work(tokenizer: Any, tmp_path: Path) -> None:
+    weights = weights_of(tmp_path / "weights", {"model_type": "gpt_bigcode"})
+    tokenizer.save_pretrained(weights)
+    file = weights / "tokenizer_config.json"
+    without = {key: value for key, value in json.loads(file.read_text()).items() if key != "eos_token"}
+    file.write_text(json.dumps(without))
+    with pytest.raises(DataError, match="has no end token"):
+        check(context_of(tmp_path, weights, []).services)
+    (weights / "config.json").write_text(json.dumps({"model_type": "qwen2", "num_hidden_layers": 3}))
+    check(context_of(tmp_path, weights, []).services)  # the class of Qwen2's tokenizers has one
+    (weights / "tokenizer.json").unlink()
+    (weights / "config.json").write_text(json.dumps({"model_type": "gpt_bigcode"}))
+    with pytest.raises(DataError, match="has no tokenizer that can be loaded"):
+        check(context_of(tmp_path, weights, []).services)
+
+
+def test_a_gpu_that_is_not_there_is_said_before_any_work(base: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    context = context_of(tmp_path, base, [])
+    resources = ResourcesConfig(device="cuda")
+    services = Services(context.config.model_copy(update={"resources": resources}), tmp_path, context.voice)
+    with pytest.raises(BackendError, match="torch finds no GPU"):
+        check(services)
 
 
 def test_the_tracker_gets_the_curves_and_outlives_the_training(

@@ -20,7 +20,9 @@ from codedpo.llm.device import choose_device
 from codedpo.llm.gguf_export import export_folder
 from codedpo.llm.weights import check_export, hf_folder
 from codedpo.services import Services
+from codedpo.training.loading import check_architecture, load_tokenizer
 from codedpo.training.reference import REFERENCE
+from codedpo.training.trainers import check_tracker
 from codedpo.training.worker import JOB, LOG, PAIRS, REJECTS, STEPS
 
 ENVIRONMENT = {
@@ -35,13 +37,18 @@ ENVIRONMENT = {
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 
 
-def check(services: Services) -> None:
-    """See, before any work, that the packages are installed and the weights to train and their template can be had.
+def check(services: Services) -> str:
+    """See, before any work, that training finds its packages, device and tracker, and weights that it can train.
+
+    Returns:
+        Which packages and weights these are.
 
     Raises:
-        BackendError: a package is missing, or the weights cannot be fetched.
-        ConfigError: KTO without correctness pairs, which alone give undesirable answers.
-        CodedpoError: the weights are unknown, damaged or cannot become ``model.gguf``, or the template is none.
+        BackendError: a package or the GPU is missing, or the weights cannot be fetched.
+        ConfigError: KTO without correctness pairs, which alone give undesirable answers; a tracker that cannot be
+            used; adapters that have no place in the weights.
+        CodedpoError: the weights are unknown, damaged, of a kind that cannot be trained or cannot become
+            ``model.gguf``, or the template is none.
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
@@ -54,11 +61,19 @@ def check(services: Services) -> None:
             "training.method is kto, but its undesirable answers come from correctness pairs alone; add correctness to "
             "training.kinds and pairs.kinds, or train by another method."
         )
-    if services.config.training.four_bit:
+    if services.config.resources.device == "cuda":
+        choose_device("cuda")
+    if training.four_bit:
         _check_four_bit(services.config.resources.device)
-    _ = services.template
-    if services.config.training.gguf:
-        check_export(services.weights)
+    if training.tracker != "none":
+        check_tracker(training.tracker)
+    weights, template = services.weights, services.template
+    if training.gguf:
+        check_export(weights)
+    check_architecture(weights, training.lora)
+    if weights.folder and not template.eos:  # the tokenizer's class may know one that its files do not name
+        load_tokenizer(str(weights.folder), "")
+    return f"{', '.join(PACKAGES)} are installed; {weights.name} is {weights.origin}"
 
 
 def _check_four_bit(device: str) -> None:

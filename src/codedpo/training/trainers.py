@@ -107,6 +107,21 @@ def lora_options(lora: LoraConfig, layers: int, linear: Collection[str]) -> dict
     }
 
 
+def adapters(lora: LoraConfig, model: Any) -> dict[str, Any]:
+    """Return PEFT's options for the adapters of a model, of which the weights need not be there.
+
+    Raises:
+        ConfigError: adapters have no place in it, or it has fewer layers than are to have them.
+    """
+    layers = getattr(model.config, "num_hidden_layers", 0)
+    if not layers:
+        raise ConfigError(
+            f"training.lora: the config of a model of type {model.config.model_type} does not say how many layers an "
+            "adapter could go to; set training.lora to null to train all weights."
+        )
+    return lora_options(lora, layers, linear_parts(model))
+
+
 def linear_parts(model: Any) -> set[str]:
     """Return the names of the linear parts of a model's numbered layers (``model.layers.0``, ``transformer.h.0``).
 
@@ -238,7 +253,6 @@ def build_trainer(
     entry, lora = METHODS[config.method], config.lora
     arguments = getattr(trl, entry.config)(**options)
     train, validation = (_dataset(rows[split], split, arguments) for split in ("train", "validation"))
-    adapters = lora_options(lora, model.config.num_hidden_layers, linear_parts(model)) if lora else None
     trainer = getattr(trl, entry.trainer)
     if config.confidence_weighted or config.focus:
         trainer = weighted(trainer, config)
@@ -248,7 +262,7 @@ def build_trainer(
         train_dataset=train,
         eval_dataset=validation,
         processing_class=tokenizer,
-        peft_config=PeftLoraConfig(**adapters) if adapters else None,
+        peft_config=PeftLoraConfig(**adapters(lora, model)) if lora else None,
         callbacks=list(callbacks),
     )
 
