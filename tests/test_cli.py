@@ -116,17 +116,17 @@ def test_what_is_printed_for_a_program_is_json(runs: Path, tmp_path: Path) -> No
     config.write_text(codedpo("config", *CHAIN).stdout)
     done = codedpo("check", config, "--json")
     found = {check["name"]: check["ok"] for check in json.loads(done.stdout)}
-    assert found.keys() == {"sandbox", "model", "training", "disk"}
+    assert found.keys() == {"settings", "sandbox", "model", "rankings", "training", "evaluation", "disk"}
     assert done.returncode == (0 if all(found.values()) else 4)
 
 
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["data_only=true"], ["sandbox", "model", "disk"]),
-        (["--until", "pairs"], ["sandbox", "model", "disk"]),
-        (["--until", "candidates"], ["model", "disk"]),
-        (["--until", "seeds"], ["disk"]),
+        (["data_only=true"], ["settings", "sandbox", "model", "rankings", "disk"]),
+        (["--until", "pairs"], ["settings", "sandbox", "model", "rankings", "disk"]),
+        (["--until", "candidates"], ["settings", "model", "disk"]),
+        (["--until", "seeds"], ["settings", "disk"]),
     ],
 )
 def test_only_what_the_stages_need_is_checked(arguments: list[str], names: list[str]) -> None:

@@ -100,6 +100,8 @@ def counts(matrix):
         (["training.confidence_weighted=true"], "training.confidence_weighted needs probabilities"),
         (["variants={sure: {pairs: {share_kept: 0.5}}}"], "share_kept need probabilities"),
         (["variants={other: {evaluation: {benchmarks: [humanevil]}}}"], "no benchmark of kind humanevil"),
+        (["variants={other: {training: {model: no_such_model}}}"], "the model 'no_such_model' is unknown"),
+        (["variants={other: {rankings: {strategy: {kind: foo}}}}"], "no ranking strategy of kind foo"),
     ],
 )
 def test_settings_that_a_later_stage_would_refuse_are_refused_before_the_first(

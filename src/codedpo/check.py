@@ -1,5 +1,6 @@
 """Is this machine able to run? And what can be chosen? (``codedpo check``, ``codedpo list``)"""
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from codedpo.core.cache import cache_folder
-from codedpo.core.config_files import config_of, load_config
+from codedpo.core.config import Config
+from codedpo.core.config_files import config_of, load_config, variants_of
 from codedpo.core.errors import CodedpoError
 from codedpo.core.progress import Voice
 from codedpo.services import GENERATORS, SANDBOXES, Services
@@ -49,7 +51,7 @@ def _attempt(name: str, look: Callable[[], str]) -> CheckResult:
 def checks_of(
     path: Path | None = None, overrides: Sequence[str] = (), until: str = "report"
 ) -> list[CheckResult]:
-    """Try what the stages of a run need: sandbox, model, data, training packages; and disk.
+    """Try all that a run looks at before its first stage, and whether model, data and disk are there.
 
     Args:
         path: The config; without one, the embedded default.
@@ -59,22 +61,43 @@ def checks_of(
     Raises:
         ConfigError: the config itself cannot be used, or there is no such stage.
     """
+    from codedpo.pipeline import stage_checks
+
     config = load_config(path, list(overrides)) if path else config_of({"name": "check"}, list(overrides))
     stages = stages_until(until, config)
     needed = {service for stage in stages for service in stage.services}
     services = Services(config, config.run_folder, Voice(quiet=True))
-    checks: list[CheckResult] = []
+    checks = [_attempt("settings", lambda: _settings(config, until))]
     try:
         if "sandbox" in needed:
             checks.append(_attempt("sandbox", lambda: _sandbox(services)))
         if "model" in needed:
             checks.append(_attempt("model", lambda: f"{config.model.kind}: {services.check_model()}"))
         checks += [_benchmark(services, name) for name in config.kept_out]
-        if "training" in {stage.name for stage in stages}:
-            checks.append(_attempt("training", lambda: _training(services)))
-        return [*checks, _disk()]
+        for name, check in stage_checks(config, until).items():
+            if name != "executions":  # the sandbox was tried above
+                checks.append(_attempt(name, functools.partial(check, services)))
     finally:
         services.close()
+    checks += [_variant(name, config, variant, until) for name, variant in variants_of(config).items()]
+    return [*(check for check in checks if check.found), _disk()]
+
+
+def _settings(config: Config, until: str) -> str:
+    from codedpo.settings import check_settings
+
+    check_settings(config, until)
+    return "no stage asks for what another one does not give"
+
+
+def _variant(name: str, config: Config, variant: Config, until: str) -> CheckResult:
+    from codedpo.pipeline import check_variant
+
+    def look() -> str:
+        check_variant(config, variant, until)
+        return "its stages find what they need"
+
+    return _attempt(f"variant {name}", look)
 
 
 def _sandbox(services: Services) -> str:
@@ -89,13 +112,6 @@ def _sandbox(services: Services) -> str:
 
 def _benchmark(services: Services, name: str) -> CheckResult:
     return _attempt(f"data: {name}", lambda: f"{len(services.problems(name))} problems")
-
-
-def _training(services: Services) -> str:
-    from codedpo.training.stage import PACKAGES, check
-
-    check(services)
-    return f"{', '.join(PACKAGES)} are installed; {services.weights.name} is {services.weights.origin}"
 
 
 def _disk() -> CheckResult:

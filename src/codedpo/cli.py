@@ -226,7 +226,7 @@ def check_command(
     until: Annotated[str, typer.Option(help="Last stage that is to be run.")] = "report",
     as_json: AsJson = False,
 ) -> None:
-    """Say whether this machine can run: sandbox, model, data, training, disk; what no stage needs is left out."""
+    """Say whether a config can run here: settings, sandbox, model, data, training, disk; not what no stage needs."""
     from codedpo.check import checks_of, print_checks
 
     checks = checks_of(config, overrides or [], until)

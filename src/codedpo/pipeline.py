@@ -4,7 +4,7 @@ import fcntl
 import importlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from codedpo.context import StageContext
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
-from codedpo.core.errors import BackendError, ConfigError, StaleError
+from codedpo.core.errors import BackendError, StaleError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary, write_json
@@ -136,6 +136,31 @@ def _module_of(stage: Stage) -> ModuleType:
     return importlib.import_module(f"codedpo.{stage.name}.stage")
 
 
+def stage_checks(config: Config, until: str) -> dict[str, Callable[[Services], str]]:
+    """Return what the stages of a run look for before any work.
+
+    Returns:
+        Stage -> its ``check(services)``, which says in words what it found and raises what a person has to mend.
+    """
+    modules = {stage.name: _module_of(stage) for stage in stages_until(until, config)}
+    return {name: module.check for name, module in modules.items() if hasattr(module, "check")}
+
+
+def check_variant(config: Config, variant: Config, until: str) -> None:
+    """Make the checks of a variant's stages, hours before its turn comes.
+
+    Raises:
+        CodedpoError: what a person has to mend.
+    """
+    services = Services(variant, variant.run_folder, Voice(quiet=True))
+    try:
+        for name, check in stage_checks(variant, until).items():
+            if name != "executions" or variant.sandbox != config.sandbox:  # a cluster takes long to start
+                check(services)
+    finally:
+        services.close()
+
+
 def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
     """Collect the parts of every table that a stage reads, in the order of the stages that wrote them."""
     inputs: dict[type, Sequence[Path]] = {}
@@ -242,9 +267,10 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     Raises:
         CodedpoError: what a person has to mend; everything finished before is kept.
     """
+    check_settings(config, until)
     variants = variants_of(config)
-    for one in (config, *variants.values()):
-        check_settings(one, until)
+    for variant in variants.values():
+        check_variant(config, variant, until)
     if not variants:
         return run_one(config, voice, until=until, redo=redo)
     before_report = min(until, STAGE_NAMES[-2], key=stage_position)
@@ -261,10 +287,6 @@ def run_one(
     """Do what ``run`` does, without the variants."""
     first_redone = stage_position(redo) if redo else len(STAGES)
     folder = config.run_folder
-    if config.base_run and not (Path(config.base_run) / "run.json").exists():
-        raise ConfigError(
-            f"base_run {config.base_run} is not a run folder; name one such as runs/quickstart."
-        )
     is_new = not folder.exists()
     services = Services(config, folder, voice)
     summaries: dict[str, StageSummary] = {}
@@ -273,11 +295,9 @@ def run_one(
             for position in range(first_redone, len(STAGES)):
                 StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             record_attempt(config, folder, services)
+            for check in stage_checks(config, until).values():
+                check(services)
             stages = stages_until(until, config)
-            for stage in stages:
-                check = getattr(_module_of(stage), "check", None)
-                if check is not None:
-                    check(services)
             may_adopt = {stage: stage_position(stage.name) < first_redone for stage in stages}
             places = {stage: _places(stage, config, may_adopt=may_adopt[stage]) for stage in stages}
             _check_model(

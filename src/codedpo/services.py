@@ -83,11 +83,12 @@ class Services:
             check()
 
     def check_model(self) -> str:
-        """Ask the model for one short reply, past the cache, and say what answered.
+        """Reach the model as a run does, ask it for one short reply, past the cache, and say what answered.
 
         Raises:
             BackendError: the model or endpoint does not answer.
         """
+        self.reach_model()
         if self.config.model.kind == "recorded":
             return self.generator.identity
         request = Request("check", (Message("user", "Write a Python function."),), Sampling(max_tokens=8))

@@ -1,7 +1,10 @@
 """Settings of several stages that must go together, seen before any of them runs."""
 
+from pathlib import Path
+
 from codedpo.benchmarks import load_benchmark
 from codedpo.core.config import Config
+from codedpo.core.config_files import variants_of
 from codedpo.core.errors import ConfigError
 from codedpo.pairs.stage import NO_PROBABILITIES, by_probability
 from codedpo.rankings.stage import build
@@ -16,10 +19,21 @@ _NO_WEIGHTS = (
 def check_settings(config: Config, until: str) -> None:
     """See that names are known, and that a stage up to ``until`` is not asked for what an earlier one does not give.
 
+    Those of the config's variants are looked at too.
+
     Raises:
-        ConfigError: there is no such benchmark, or a later stage needs probabilities and the ranking strategy cannot
-            be built or estimates none; what a plug-in estimates is known by trying only.
+        ConfigError: ``base_run`` is no run, there is no such benchmark, or a later stage needs probabilities and the
+            ranking strategy cannot be built or estimates none; what a plug-in estimates is known by trying only.
     """
+    if config.base_run and not (Path(config.base_run) / "run.json").exists():
+        raise ConfigError(
+            f"base_run {config.base_run} is not a run folder; name one such as runs/quickstart."
+        )
+    for one in (config, *variants_of(config).values()):
+        _check_one(one, until)
+
+
+def _check_one(config: Config, until: str) -> None:
     for name in config.kept_out:
         load_benchmark(name, config.resources.data_folder)
     names = {stage.name for stage in stages_until(until, config)}

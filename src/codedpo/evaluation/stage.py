@@ -23,15 +23,20 @@ from codedpo.sandbox.base import IMPORT_REFUSED
 from codedpo.services import GENERATORS, Services
 
 
-def check(services: Services) -> None:
+def check(services: Services) -> str:
     """See, before any work, that the engine can run the weights: training keeps architecture and tokenizer.
+
+    Returns:
+        Which engine runs them.
 
     Raises:
         BackendError: a package is missing.
         DataError: the local engine cannot read them; the sentence names the one that can.
     """
-    if services.config.evaluation.engine == "local":
+    engine = services.config.evaluation.engine
+    if engine == "local":
         check_engine(services.weights)
+    return f"the engine {engine} runs the weights"
 
 
 def run(context: StageContext) -> None:

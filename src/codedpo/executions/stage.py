@@ -30,13 +30,13 @@ def rows_of(
             )
 
 
-def check(services: Services) -> None:
-    """See, before any work, that programs can be isolated on this machine.
+def check(services: Services) -> str:
+    """See, before any work, that programs can be isolated on this machine, and say how well.
 
     Raises:
         BackendError: the isolation level is below the one that is asked for.
     """
-    services.sandbox.probe()
+    return f"isolation level {services.sandbox.probe().level}"
 
 
 def run(context: StageContext) -> None:

@@ -186,9 +186,9 @@ def strategies_of(config: Config) -> list[Strategy]:
     return strategies
 
 
-def check(services: Services) -> None:
-    """See, before any work, that the strategies can be loaded."""
-    strategies_of(services.config)
+def check(services: Services) -> str:
+    """See, before any work, that the strategies can be loaded, and name them."""
+    return ", ".join(strategy.label for strategy in strategies_of(services.config))
 
 
 def run(context: StageContext) -> None:

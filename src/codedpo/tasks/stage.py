@@ -32,14 +32,14 @@ def task_request(seed: Seed, concepts: Sequence[str], config: Config) -> Request
     return Request(f"{seed.seed_id}/task", messages, sampling, seed=config.seed)
 
 
-def check(services: Services) -> None:
-    """Read the file of given tasks before any work.
+def check(services: Services) -> str:
+    """Read the file of given tasks before any work, and say how many there are; nothing where there is no file.
 
     Raises:
         DataError: it is not what it should be.
     """
-    if services.config.tasks.file:
-        read_tasks(Path(services.config.tasks.file))
+    file = services.config.tasks.file
+    return f"{len(read_tasks(Path(file)))} tasks in {file}" if file else ""
 
 
 def run(context: StageContext) -> None:
