@@ -188,6 +188,9 @@ def test_right_answers_of_two_files_are_timed_against_each_other(evaluate, data_
     without = last_line(evaluate(new, "--against", old, *arguments))["humanevalplus"]
     assert "efficiency" not in without
     assert "speed-up" not in without["difference"]
+    kept = json.loads((stored.parent / "result.json").read_text())["humanevalplus"]
+    assert kept["efficiency"] == found["efficiency"]
+    assert kept["difference"]["speed-up"] == change["speed-up"]
 
 
 def test_an_import_that_the_sandbox_refuses_is_said_and_numpy_is_none(evaluate, problems, tmp_path):

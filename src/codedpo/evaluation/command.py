@@ -4,10 +4,12 @@ What it leaves below its folder (``runs/evaluations`` unless told otherwise)::
 
     requests.sqlite            every reply of every model: a repeated or broken command asks only for what is missing
     SUBJECT/BENCHMARK.jsonl    samples: prompt, raw reply, program, outcome; evalplus reads task_id and solution
-    SUBJECT/BENCHMARK-speeds.jsonl    with --efficiency: CPU times of the right answers, problem by problem
-    SUBJECT/result.json        what the command printed, as JSON
+    SUBJECT/result.json        what commands printed, as JSON: further benchmarks are added to those of earlier commands
+    SUBJECT/settings.json      what these results share; with other settings, or another subject, a command is refused
+    SUBJECT/against-OTHER/     of a comparison: result.json and settings.json, and with --efficiency
+                               BENCHMARK-speeds.jsonl, CPU times of the right answers, problem by problem
 
-With ``evaluation.limit`` N the folder is ``SUBJECT-first-N``, so that a trial does not replace the whole result.
+With ``evaluation.limit`` N the folder is ``SUBJECT-first-N``, so that a trial is not mixed with the whole result.
 """
 
 import json
@@ -22,9 +24,11 @@ from codedpo.context import cpu_seconds
 from codedpo.core.config import Config
 from codedpo.core.config_files import config_of
 from codedpo.core.errors import ConfigError, DataError
+from codedpo.core.fingerprint import file_sha256
 from codedpo.core.progress import Voice
 from codedpo.core.records import Sample, Speed
 from codedpo.core.tables import write_atomically
+from codedpo.evaluation import stored
 from codedpo.evaluation.answering import (
     Benchmarks,
     Item,
@@ -95,6 +99,8 @@ def evaluate(
 
     Raises:
         ConfigError, DataError, BackendError: a subject, benchmark or sandbox cannot be used.
+        StaleError: the folder has results of these subjects that were made with other settings, or a subject has
+            changed since.
     """
     subjects = [Subject(name) for name in (subject, against) if name]
     if len({one.folder_name for one in subjects}) < len(subjects):
@@ -102,7 +108,9 @@ def evaluate(
     if config.evaluation.efficiency and not against:
         raise ConfigError("efficiency compares two subjects; name the other one after --against.")
     folder = folder or Path(config.runs_folder) / FOLDER
-    evaluation = _Evaluation(config, voice, folder)
+    evaluation = _Evaluation(config, voice, folder, subjects)
+    for place, noted in evaluation.settings.items():
+        stored.check_folder(place, noted)
     scores = []
     try:
         judged = [evaluation.judge(one) for one in subjects]
@@ -121,19 +129,20 @@ def evaluate(
                     graded=evaluation.graded,
                     speeds=speeds,
                     files={one.name: evaluation.samples_file(one, name) for one in subjects},
+                    folder=evaluation.result_folder,
                 )
             )
     finally:
         evaluation.services.close()
-    result = json.dumps(json_of(scores), indent=2, ensure_ascii=False)
-    write_atomically(evaluation.place(subjects[0]) / "result.json", f"{result}\n".encode())
+    stored.begin(evaluation.result_folder, evaluation.settings[evaluation.result_folder])
+    stored.add(evaluation.result_folder, json_of(scores))
     return scores
 
 
 class _Evaluation:
-    """The benchmarks and the sandbox that the subjects share."""
+    """The subjects, and the benchmarks and the sandbox that they share."""
 
-    def __init__(self, config: Config, voice: Voice, folder: Path) -> None:
+    def __init__(self, config: Config, voice: Voice, folder: Path, subjects: Sequence[Subject]) -> None:
         self.config, self.voice, self.folder = config, voice, folder
         self.services = Services(config, folder, voice)
         self.graded: dict[str, dict[str, list[bool]]] = {}
@@ -146,6 +155,26 @@ class _Evaluation:
         self.problems: dict[str, tuple[Problem, ...]] = {
             name: found[: config.evaluation.limit or None] for name, found in self.all_problems.items()
         }
+        self.files = {one.name: read_samples(one.path) for one in subjects if one.kind == "samples"}
+        self.engines = {one.name: generator_of(one, config) for one in subjects if one.kind == "model"}
+        states = [self._state(one) for one in subjects]
+        self.settings = {
+            self.place(one): stored.settings_of(config, subject=state)
+            for one, state in zip(subjects, states, strict=True)
+        }
+        """By the folder that they are noted in."""
+        self.result_folder = self.place(subjects[0])
+        if len(subjects) > 1:
+            self.result_folder /= f"against-{subjects[1].folder_name}"
+            self.settings[self.result_folder] = stored.settings_of(
+                config, subject=states[0], against=states[1]
+            )
+
+    def _state(self, subject: Subject) -> str:
+        """Return a digest or name that changes when what a subject is changes."""
+        if subject.kind == "model":
+            return self.engines[subject.name].identity
+        return f"file {file_sha256(subject.path)[:16]}" if subject.kind == "samples" else subject.name
 
     def place(self, subject: Subject) -> Path:
         """Return the folder of a subject, another one for every limit."""
@@ -164,7 +193,8 @@ class _Evaluation:
         entered = races(samples, self.problems[benchmark], benchmark, before, after)
         found = measure(self.sandbox(benchmark), self.benchmarks[benchmark], entered, self.voice)
         lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in found)
-        path = self.place(Subject(after)) / f"{_file_name(benchmark)}-speeds.jsonl"
+        stored.begin(self.result_folder, self.settings[self.result_folder])
+        path = self.result_folder / f"{_file_name(benchmark)}-speeds.jsonl"
         write_atomically(path, "".join(lines).encode())
         return found
 
@@ -180,6 +210,7 @@ class _Evaluation:
             # Helpers that still run are read in clock ticks, so that a short judgement can come out below 0.
             spent[name] = max(0.0, cpu_seconds() - before)
             rows += found
+            stored.begin(self.place(subject), self.settings[self.place(subject)])
             lines = (json.dumps(_line(row), ensure_ascii=False) + "\n" for row in found)
             write_atomically(self.samples_file(subject, name), "".join(lines).encode())
         return rows, spent
@@ -199,9 +230,9 @@ class _Evaluation:
         """Judge a file of samples: the problems that it has samples for.
 
         Raises:
-            DataError: the file cannot be read, or has nothing for one of the benchmarks.
+            DataError: the file has nothing for one of the benchmarks.
         """
-        file = read_samples(subject.path)
+        file = self.files[subject.name]
         found = file.programs
         self.graded[subject.name] = file.graded
         known = {problem.problem_id for problems in self.all_problems.values() for problem in problems}
@@ -253,10 +284,9 @@ class _Evaluation:
         items = [
             Item(subject.name, name, problem) for name, found in self.problems.items() for problem in found
         ]
-        engine = generator_of(subject, self.config)
         check_harness(self.services.sandbox_for, self.benchmarks, items, self.voice)
         requests = requests_of(items, self.benchmarks, self.config)
-        cached = CachedGenerator(engine, self.folder / "requests.sqlite")
+        cached = CachedGenerator(self.engines[subject.name], self.folder / "requests.sqlite")
         replies = ask(cached, requests, self.voice, f"replies of {subject.name}")
 
         def run(name: str) -> list[Sample]:

@@ -34,6 +34,8 @@ class Score:
     """Verdicts that came with the samples: subject -> problem id -> sample by sample."""
     files: Mapping[str, Path]
     """Where the samples of each subject are stored, with program and outcome."""
+    folder: Path
+    """Where the figures are stored."""
     speeds: Sequence[Speed] = ()
     """CPU times of the right answers of both subjects."""
 
@@ -170,9 +172,12 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     for score in scores:
         for line in _notes(score):
             console.print(line, soft_wrap=True, markup=False)
-    folders = list(dict.fromkeys(file.parent for score in scores for file in score.files.values()))
-    for place, folder in enumerate(folders):
-        what = "samples" if place else "samples and result"
+    samples = {file.parent for score in scores for file in score.files.values()}
+    results = {score.folder for score in scores}
+    for folder in sorted(samples | results):
+        what = " and ".join(
+            [*(["samples"] if folder in samples else []), *(["result"] if folder in results else [])]
+        )
         console.print(f"{what}: {folder}", soft_wrap=True, markup=False)
 
 
