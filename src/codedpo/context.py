@@ -16,7 +16,7 @@ from codedpo.core.errors import DataError, TooManyRejectsError
 from codedpo.core.progress import Advance, Voice
 from codedpo.core.records import Reject
 from codedpo.core.stage import StageFolder
-from codedpo.core.tables import read_columns, read_rows
+from codedpo.core.tables import TasksOfTable, find_rows, read_columns, read_rows
 from codedpo.llm.base import Reply, Request
 from codedpo.sandbox.base import Job, Matrix, Sandbox
 from codedpo.services import Services
@@ -74,14 +74,22 @@ class StageContext:
         """Read a whole table of an earlier stage as rows, in the order they were written."""
         return read_rows(self._paths(row_type), row_type)
 
-    def tables(self, row_type: type[Any]) -> Iterator[pa.Table]:
+    def find(self, row_type: type[Row], key: str, values: Sequence[str]) -> list[Row]:
+        """Read the rows of a table of an earlier stage that have one of some values in a text column."""
+        return find_rows(self._paths(row_type), row_type, key, values)
+
+    def tables(self, row_type: type[Any], *columns: str) -> Iterator[pa.Table]:
         """Read a table of an earlier stage file by file, as Arrow columns; stages write the rows of a task together."""
         for path in self._paths(row_type):
-            yield read_columns([path], row_type)
+            yield read_columns([path], row_type, columns)
 
-    def columns(self, row_type: type[Any]) -> pa.Table:
-        """Read a whole table of an earlier stage as Arrow columns: the way for executions and scores."""
-        return read_columns(self._paths(row_type), row_type)
+    def columns(self, row_type: type[Any], *columns: str) -> pa.Table:
+        """Read some columns of a table of an earlier stage, whole; without names all of them."""
+        return read_columns(self._paths(row_type), row_type, columns)
+
+    def by_task(self, row_type: type[Any], *columns: str, key: str = "task_id") -> TasksOfTable:
+        """Open a table of an earlier stage to read it for some tasks at a time: the way for what grows with the run."""
+        return TasksOfTable(self._paths(row_type), row_type, columns, key)
 
     def _paths(self, row_type: type[Any]) -> Sequence[Path]:
         if row_type not in self.inputs:

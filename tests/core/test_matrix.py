@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codedpo.core.errors import DataError
-from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix, matrices
+from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix, matrices, whole_tasks
 from codedpo.core.records import Execution, Oracle, Outcome
 from codedpo.core.tables import to_arrow
 
@@ -42,6 +42,25 @@ def test_one_matrix_a_task_with_values_by_call():
     assert first.values[1, 0] == NO_VALUE
     assert first.values[0, 0] != first.values[2, 0]
     assert second.values.tolist() == [[NO_VALUE]]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_tasks_are_cut_out_whole_some_at_a_time(monkeypatch, at_once):
+    monkeypatch.setattr("codedpo.core.matrix.TASKS_AT_ONCE", at_once)
+    cells = [
+        cell(f"t{task}/s00", f"t{task}/a{test:02d}", Outcome.PASSED if task == test else Outcome.FAILED)
+        for test in range(5)
+        for task in (3, 1, 2, 4)
+    ]
+    table = to_arrow(Execution, cells)
+    assert [len(set(of.column("task_id").to_pylist())) for of in whole_tasks(table)] == {
+        1: [1, 1, 1, 1],
+        2: [2, 2],
+        3: [3, 1],
+    }[at_once]
+    found = list(matrices(table, {}))
+    assert [one.task_id for one in found] == ["t3", "t1", "t2", "t4"]
+    assert [one.passed[0].tolist().index(True) for one in found] == [3, 1, 2, 4]
 
 
 def test_no_executions_give_no_matrices():

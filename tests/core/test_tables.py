@@ -11,6 +11,7 @@ from codedpo.core import records, tables
 from codedpo.core.errors import DataError
 from codedpo.core.records import Convergence, Reject, Task, Timing
 from codedpo.core.tables import (
+    TasksOfTable,
     find_rows,
     read_columns,
     read_rows,
@@ -70,6 +71,25 @@ def test_parts_are_read_in_order_and_as_columns(tmp_path) -> None:
     assert read_columns([], Timing).num_rows == 0
 
 
+def test_rows_of_some_tasks_are_read_from_the_files_that_hold_them(tmp_path) -> None:
+    tasks = ["b", "a"], ["d", "a"], ["c"]
+    paths = [tmp_path / f"part-{index}.parquet" for index in range(3)]
+    for path, of_part in zip(paths, tasks, strict=True):
+        write_rows(
+            path, Reject, [Reject(f"{task}{n}", task, path.stem) for task in of_part for n in range(2)]
+        )
+    table = TasksOfTable(paths, Reject, ["row_id", "detail"], key="reason")
+    assert table.task_ids == ["b", "a", "d", "c"]
+    paths[2].unlink()
+    found = table.of(["a", "b", "none"])
+    assert found.column_names == ["row_id", "detail"]
+    assert found.column("row_id").to_pylist() == ["b0", "b1", "a0", "a1", "a0", "a1"]
+    assert found.column("detail").to_pylist() == ["part-0"] * 4 + ["part-1"] * 2
+    assert table.of([]).num_rows == 0
+    with pytest.raises(DataError, match="part-2.parquet is not a readable Reject table"):
+        table.of(["c"])
+
+
 def test_a_torn_file_is_named(tmp_path) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(b"PAR1 torn")
@@ -90,6 +110,8 @@ def test_a_column_that_is_newer_than_the_file_holds_its_default(tmp_path) -> Non
     write_rows(path, Task, [task])
     pq.write_table(pq.read_table(path).drop_columns(["source_id"]), path)
     assert read_rows([path], Task) == [task]
+    some = read_columns([path], Task, ["source_id", "prompt"])
+    assert some.to_pylist() == [{"prompt": "Add.", "source_id": ""}]
     pq.write_table(pq.read_table(path).drop_columns(["prompt"]), path)
     with pytest.raises(DataError, match="not a readable Task table"):
         read_rows([path], Task)

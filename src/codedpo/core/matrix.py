@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -93,6 +94,8 @@ class PassMatrix:
         )
 
 
+CELL = ("task_id", "solution_id", "test_id", "outcome", "value_digest")
+"""The columns of ``Execution`` that a matrix is made of."""
 Calls = Mapping[tuple[str, str], str]
 """(task id, test id) -> the call that the test compares (``Test.call``); empty where it has another form."""
 
@@ -116,27 +119,42 @@ def calls_of_tests(tests: pa.Table) -> dict[tuple[str, str], str]:
     return found
 
 
+TASKS_AT_ONCE = 64
+"""Tasks whose cells are held as Python objects."""
+
+
+def whole_tasks(cells: pa.Table) -> Iterator[pa.Table]:
+    """Cut a table with ``task_id`` into tables of at most ``TASKS_AT_ONCE`` tasks each.
+
+    The tasks are whole, in the order in which they first appear, and the cells of each lie together.
+    """
+    if cells.num_rows == 0:
+        return
+    codes = cells.column("task_id").combine_chunks().dictionary_encode().indices.to_numpy()
+    if (np.diff(codes) < 0).any():
+        order = np.argsort(codes, kind="stable")
+        codes, cells = codes[order], cells.take(pa.array(order))
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))[::TASKS_AT_ONCE].tolist()
+    for start, stop in pairwise([*starts, len(codes)]):
+        yield cells.slice(start, stop - start)
+
+
 def matrices(executions: pa.Table, calls: Calls) -> Iterator[PassMatrix]:
     """Cut the table of executions into one matrix a task, in the order in which tasks first appear.
 
     Args:
-        executions: columns of ``Execution`` rows; every solution of a task has one row for every test of it.
+        executions: ``CELL`` columns of ``Execution``; every solution of a task has one row for every test of it.
         calls: what ``calls_of_tests`` returns; a test that is not in it has another form than a call.
 
     Raises:
         DataError: a task whose cells do not fill solutions x tests exactly once.
     """
-    if executions.num_rows == 0:
-        return
-    task_ids = executions.column("task_id").combine_chunks().dictionary_encode()
-    codes = task_ids.indices.to_numpy(zero_copy_only=False)
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
-    columns = ("solution_id", "test_id", "outcome", "value_digest")
-    data = {name: executions.column(name).to_numpy()[order] for name in columns}
-    for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
-        task_id = task_ids.dictionary[int(codes[order[start]])].as_py()
-        yield _matrix(task_id, {name: column[start:stop] for name, column in data.items()}, calls)
+    for cells in whole_tasks(executions):
+        data = {name: cells.column(name).to_numpy() for name in CELL}
+        task_ids, number = _numbers(data["task_id"])
+        starts = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+        for task_id, (start, stop) in zip(task_ids, pairwise([*starts, len(number)]), strict=True):
+            yield _matrix(task_id, {name: column[start:stop] for name, column in data.items()}, calls)
 
 
 def _numbers(names: NDArray[np.object_]) -> tuple[list[str], NDArray[np.int64]]:

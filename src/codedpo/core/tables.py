@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -60,12 +60,12 @@ def to_arrow(row_type: type[Row], rows: Iterable[Row]) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a reader or a kill sees either the old content or the new, never a part."""
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file, whole or in pieces, so that a reader or a kill sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -120,31 +120,36 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_columns(paths: Sequence[Path], row_type: type[Any]) -> pa.Table:
+def read_columns(paths: Sequence[Path], row_type: type[Any], columns: Collection[str] = ()) -> pa.Table:
     """Read the parts of a table, in order, as columns: the way for numeric work.
 
     A column that is newer than the file, and whose field has a default, holds that default.
 
+    Args:
+        paths: the parts.
+        row_type: of the table.
+        columns: names of those that are needed; empty: all. They come in the order of the row type.
+
     Raises:
-        DataError: a file is missing, not Parquet, or lacks another column of the row type.
+        DataError: a file is missing, not Parquet, or lacks another of the columns.
     """
-    schema = schema_of(row_type)
+    schema = pa.schema([field for field in schema_of(row_type) if not columns or field.name in columns])
     tables = []
     for path in paths:
         try:
             found = pq.ParquetFile(path).read(columns=schema.names)
-            tables.append(_with_newer_columns(found, row_type).cast(schema))
+            tables.append(_with_newer_columns(found, row_type, schema).cast(schema))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path} is not a readable {row_type.__name__} table ({error})") from error
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _with_newer_columns(table: pa.Table, row_type: type[Any]) -> pa.Table:
-    schema = schema_of(row_type)
-    for place, field in enumerate(dataclasses.fields(row_type)):
-        if field.name not in table.column_names and field.default is not dataclasses.MISSING:
-            values = pa.array([field.default] * table.num_rows, schema.field(place).type)
-            table = table.add_column(place, schema.field(place), values)
+def _with_newer_columns(table: pa.Table, row_type: type[Any], schema: pa.Schema) -> pa.Table:
+    defaults = {field.name: field.default for field in dataclasses.fields(row_type)}
+    for place, field in enumerate(schema):
+        default = defaults[field.name]
+        if field.name not in table.column_names and default is not dataclasses.MISSING:
+            table = table.add_column(place, field, pa.array([default] * table.num_rows, field.type))
     return table
 
 
@@ -154,21 +159,89 @@ def read_rows(paths: Sequence[Path], row_type: type[Row]) -> list[Row]:
     Raises:
         DataError: as ``read_columns``.
     """
-    return _rows(read_columns(paths, row_type), row_type)
+    return to_rows(read_columns(paths, row_type), row_type)
 
 
-def find_rows(paths: Sequence[Path], row_type: type[Row], column: str, values: Sequence[str]) -> list[Row]:
-    """Read the rows that have one of some values in a text column: a task's of a table of millions.
+def find_columns(
+    paths: Iterable[Path],
+    row_type: type[Any],
+    key: str,
+    values: Sequence[str],
+    columns: Collection[str] = (),
+) -> pa.Table:
+    """Read the rows that have one of some values in a text column, a file at a time: a few of a table of millions.
+
+    Args:
+        paths: the parts of the table.
+        row_type: of the table.
+        key: the text column.
+        values: those that are wanted.
+        columns: names of the columns that are needed; empty: all.
 
     Raises:
         DataError: as ``read_columns``.
     """
     wanted = pa.array(values, pa.string())
-    tables = (read_columns([path], row_type) for path in paths)
-    found = (table.filter(pc.is_in(table.column(column), value_set=wanted)) for table in tables)
-    return [row for table in found for row in _rows(table, row_type)]
+    found = [read_columns([], row_type, columns)]
+    for path in paths:
+        mask = pc.is_in(read_columns([path], row_type, [key]).column(0), value_set=wanted)
+        if pc.any(mask).as_py():
+            found.append(read_columns([path], row_type, columns).filter(mask))
+    return pa.concat_tables(found)
 
 
-def _rows(table: pa.Table, row_type: type[Row]) -> list[Row]:
+def find_rows(paths: Sequence[Path], row_type: type[Row], key: str, values: Sequence[str]) -> list[Row]:
+    """Read as ``find_columns``, as rows.
+
+    Raises:
+        DataError: as ``read_columns``.
+    """
+    return to_rows(find_columns(paths, row_type, key, values), row_type)
+
+
+class TasksOfTable:
+    """A table of a stage that is read for some tasks at a time: of its rows only the ids of their tasks are held.
+
+    Args:
+        paths: the parts of the table.
+        row_type: of the table.
+        columns: names of the columns that are needed; empty: all.
+        key: the column that names a row's task.
+
+    Raises:
+        DataError: as ``read_columns``.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        row_type: type[Any],
+        columns: Collection[str] = (),
+        key: str = "task_id",
+    ) -> None:
+        self._row_type, self._columns, self._key = row_type, columns, key
+        self._paths: dict[str, tuple[Path, ...]] = {}
+        for path in paths:
+            here = (path,)
+            for task_id in read_columns([path], row_type, [key]).column(0).unique().to_pylist():
+                self._paths[task_id] = (*self._paths[task_id], path) if task_id in self._paths else here
+
+    @property
+    def task_ids(self) -> list[str]:
+        """Return the tasks that have a row, in the order in which they first appear."""
+        return list(self._paths)
+
+    def of(self, task_ids: Sequence[str]) -> pa.Table:
+        """Read the rows of some tasks, in the order of the table.
+
+        Raises:
+            DataError: as ``read_columns``.
+        """
+        paths = dict.fromkeys(path for task_id in task_ids for path in self._paths.get(task_id, ()))
+        return find_columns(paths, self._row_type, self._key, task_ids, self._columns)
+
+
+def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:
+    """Turn an Arrow table with all columns of a row type into rows."""
     columns = [table.column(name).to_pylist() for name in schema_of(row_type).names]
     return [row_type(*values) for values in zip(*columns, strict=True)]
