@@ -154,6 +154,20 @@ def test_a_finished_part_is_not_done_again(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in context.folder.path.glob("*/part-*")}
 
 
+def test_parts_before_a_damaged_task_are_kept(tmp_path):
+    context = context_of(tmp_path, RankingsConfig())
+    (executions,) = context.inputs[Execution]
+    rows = read_rows([executions], Execution)
+    write_rows(executions, Execution, rows[:-1])
+    with pytest.raises(DataError, match="executions of task t000002"):
+        run(context)
+    kept = read_rows(context.folder.parts_of(SolutionScore), SolutionScore)
+    assert {row.task_id for row in kept} == {"t000001"}
+    write_rows(executions, Execution, rows)
+    run(context)
+    assert len(read_rows(context.folder.parts_of(SolutionScore), SolutionScore)) == 2 * len(kept)
+
+
 def test_options_reach_the_strategy_and_name_it(tmp_path):
     rankings = RankingsConfig(
         strategy=Plugin(kind="self_validation", options={"iterations": 1}),

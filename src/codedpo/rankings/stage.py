@@ -1,19 +1,20 @@
 """Score the solutions and tests of every task by the configured strategies."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from traceback import extract_tb
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from codedpo.context import StageContext
 from codedpo.core.config import Config, Plugin
 from codedpo.core.errors import CodedpoError, ConfigError, DataError
-from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix, calls_of_tests, matrices
+from codedpo.core.matrix import CELL, NO_CALL, NO_VALUE, PassMatrix, calls_of_tests, matrices
 from codedpo.core.records import Convergence, Execution, SolutionScore, Test, TestScore
 from codedpo.core.registry import load
 from codedpo.rankings.registry import NEED_VALUES, STRATEGIES
@@ -153,13 +154,25 @@ def build(choice: Plugin, seed: int) -> Strategy:
     return strategy
 
 
-def check_values(strategy: Strategy, found: Sequence[PassMatrix], place: str) -> None:
+def check_values(strategy: Strategy, found: Iterable[PassMatrix], place: str) -> None:
     """See that a strategy that scores by returned values has any: without them all solutions would be equal.
+
+    Args:
+        strategy: the strategy.
+        found: all matrices; no more of them are taken than it needs to know.
+        place: where they come from.
 
     Raises:
         DataError: it has none.
     """
-    if strategy.needs_values and found and not any((one.values != NO_VALUE).any() for one in found):
+    if not strategy.needs_values:
+        return
+    some = False
+    for matrix in found:
+        if (matrix.values != NO_VALUE).any():
+            return
+        some = True
+    if some:
         raise DataError(
             f"{place} holds no returned value, by which the ranking strategy {strategy.label} scores; give values, or "
             "choose a strategy that reads who passes what, such as consensus."
@@ -200,14 +213,19 @@ def run(context: StageContext) -> None:
     """
     strategies = strategies_of(context.config)
     traced = next((strategy for strategy in strategies if strategy.traces), None)
-    calls = calls_of_tests(context.columns(Test))
-    tasks = [matrix for table in context.tables(Execution) for matrix in matrices(table, calls)]
-    check_values(strategies[0], tasks, "the table of executions")
-    for part in context.parts(tasks):
+    tests = context.by_task(Test, "task_id", "test_id", "call")
+    cells = context.by_task(Execution, *CELL)
+
+    def of(table: pa.Table) -> Iterator[PassMatrix]:
+        return matrices(table, calls_of_tests(tests.of(table.column("task_id").unique().to_pylist())))
+
+    everything = (matrix for table in context.tables(Execution, *CELL) for matrix in of(table))
+    check_values(strategies[0], everything, "the table of executions")
+    for part in context.parts(cells.task_ids):
         solution_scores: list[SolutionScore] = []
         test_scores: list[TestScore] = []
         convergence: list[Convergence] = []
-        for matrix in part.items:
+        for matrix in of(cells.of(part.items)):
             for strategy in strategies:
                 scores = strategy.scores(matrix, **({"trace": True} if strategy is traced else {}))
                 solution_scores.extend(solution_rows(matrix, strategy.label, scores))
