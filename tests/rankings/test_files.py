@@ -1,6 +1,9 @@
 import json
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from codedpo.core.config import Plugin
@@ -44,15 +47,44 @@ def test_json_lines_of_two_tasks(tmp_path):
 
 
 def test_parquet_with_values(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows = list(cells(value_digest=[["x", "y", ""], ["x", "z", None], ["w", "z", ""]]))
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
     first, _ = read_matrices(tmp_path / "mine.parquet")
     assert first.values[0, 0] == first.values[1, 0] != first.values[2, 0]
     assert first.values[:, 2].tolist() == [-1, -1, -1]
     assert len(list(rank_file(tmp_path / "mine.parquet", Plugin(kind="consensus")))) == 6
+
+
+@pytest.mark.parametrize("cuts", [(9,), (4,), (4, 13)])
+def test_parts_of_a_folder_are_one_table_wherever_they_are_cut(tmp_path, cuts):
+    rows = [row | {"other": "x"} for row in cells()]
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for number, (start, stop) in enumerate(pairwise([0, *cuts, len(rows)])):
+        pq.write_table(pa.Table.from_pylist(rows[start:stop]), folder / f"part-{number}.parquet")
+    whole = write_lines(tmp_path / "mine.jsonl", rows)
+    assert list(rank_file(folder, STRATEGY)) == list(rank_file(whole, STRATEGY))
+
+
+def test_ids_and_values_of_other_types_are_written_as_python_does(tmp_path):
+    names = {"task_id": [7] * 4, "solution_id": [1.5, 1.5, 2.0, 2.0], "test_id": [0, 1, 0, 1]}
+    digests = pa.array([True, None, False, None])
+    table = pa.table(names | {"passed": [1, 0, 1, 1], "value_digest": digests})
+    pq.write_table(table, tmp_path / "mine.parquet")
+    (matrix,) = read_matrices(tmp_path / "mine.parquet")
+    assert (matrix.task_id, matrix.solution_ids, matrix.test_ids) == ("7", ("1.5", "2.0"), ("0", "1"))
+    assert matrix.passed.tolist() == [[True, False], [True, True]]
+    assert matrix.values[0, 0] != matrix.values[1, 0]
+    assert matrix.values[:, 1].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("name", ["passed", "outcome"])
+def test_the_first_cell_that_is_none_is_named(tmp_path, name):
+    rows = [row | {name: "passed" if name == "outcome" else True} for row in cells()]
+    rows[11][name] = "fine" if name == "outcome" else None
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match="cell 12"):
+        list(read_matrices(tmp_path / "mine.parquet"))
 
 
 VALUES_OF_A = {"s0": ("10", "20"), "s1": ("10", "21"), "s2": ("11", "20"), "s3": ("12", "22")}

@@ -44,7 +44,7 @@ def test_a_table_of_many_tasks_names_best_and_worst(run):
     lines = codedpo(
         "rank", run / "4-executions" / "executions", "--strategy", "consensus", COLUMNS="40"
     ).stdout.splitlines()
-    assert lines[0] == "ranked by consensus"
+    assert lines[0].startswith("ranked by consensus: ")
     assert lines[1].split("  ")[0] == "task"
     assert "tied for best" in lines[1]
     assert lines[1].count("  score") == 2
@@ -83,11 +83,31 @@ def test_ids_are_whole_and_no_markup(capsys, names):
 def test_both_scores_and_ties_of_every_task(capsys):
     print_ranked(many_tasks())
     title, _, *shown = capsys.readouterr().out.splitlines()
-    assert title == "ranked by mine[x]"
+    assert title == (
+        "ranked by mine[x]: 2 tasks, 6 solutions; 0 tasks have one best solution, 2 several, in 0 all are equal"
+    )
     assert [line.split() for line in shown] == [
         [task, "3", NAMES[0], "0.9375", "25.0%", "2", NAMES[2], "0.0625"]
         for task in ("HumanEval/131-with-a-long-name", "other[int]")
     ]
+
+
+def test_of_many_tasks_the_first_are_shown_and_the_others_counted(capsys):
+    best = {"one": (1.0, 0.5, 0.5), "two": (1.0, 1.0, 0.5), "all": (1.0, 1.0, 1.0)}
+    rows = [
+        SolutionScore(f"t{number}", f"t{number}/s{place}", "x", score, 1 if score == 1.0 else 3)
+        for number, scores in enumerate([*best.values(), *[best["one"]] * 1200])
+        for place, score in enumerate(scores)
+    ]
+    print_ranked(Ranked("x", rows))
+    title, _, *shown, left_out = capsys.readouterr().out.splitlines()
+    assert title == (
+        "ranked by x: 1,203 tasks, 3,609 solutions; 1,201 tasks have one best solution, 1 several, in 1 all are equal"
+    )
+    assert [line.split()[0] for line in shown] == [f"t{number}" for number in range(50)]
+    assert left_out.startswith(
+        "1,153 more tasks are left out; --json prints and --output FILE.parquet writes"
+    )
 
 
 def test_a_narrow_terminal_breaks_ids_and_cuts_nothing(capsys, monkeypatch):
@@ -98,8 +118,10 @@ def test_a_narrow_terminal_breaks_ids_and_cuts_nothing(capsys, monkeypatch):
     assert "…" not in shown
     assert "probability" in shown
     assert max(len(line) for line in shown.splitlines()) <= 90
-    column = shown.splitlines()[1].index("best")
-    best = "".join(line[column:].split(" ")[0] for line in shown.splitlines()[2:])
+    lines = shown.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("task "))
+    column = lines[head].index("best")
+    best = "".join(line[column:].split(" ")[0] for line in lines[head + 1 :])
     assert best.startswith(NAMES[0])
 
 

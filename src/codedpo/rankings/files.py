@@ -2,22 +2,26 @@
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from codedpo.core.config import Plugin
 from codedpo.core.errors import DataError
-from codedpo.core.matrix import NO_CALL, PassMatrix, calls_of_tests, matrices
+from codedpo.core.matrix import NO_CALL, PassMatrix, calls_of_tests, matrices, whole_tasks
 from codedpo.core.records import Outcome, SolutionScore
 from codedpo.rankings.stage import build, check_values, solution_rows
 
 COLUMNS = ("task_id", "solution_id", "test_id")
 """Every row needs these and ``passed`` (true or false) or ``outcome`` (as in the table of executions)."""
+READ = (*COLUMNS, "passed", "outcome", "value_digest", "call")
+"""Other columns are left in the file."""
 
 
 def read_matrices(path: Path) -> Iterator[PassMatrix]:
@@ -37,8 +41,9 @@ def read_matrices(path: Path) -> Iterator[PassMatrix]:
     if path.suffix == ".npz":
         yield _from_npz(path)
     elif path.suffix in (".parquet", ".jsonl") or path.is_dir():
-        table = _table(path)
-        yield from matrices(table, calls_of_tests(table))
+        for piece in _pieces(path):
+            for cells in whole_tasks(_table(path, piece)):
+                yield from matrices(cells, calls_of_tests(cells))
     else:
         raise DataError(f"{path} is not a pass matrix: name a file that ends in .npz, .parquet or .jsonl.")
 
@@ -51,9 +56,8 @@ def rank_file(path: Path, strategy: Plugin, seed: int = 0) -> Iterator[SolutionS
         DataError: as ``read_matrices``, or the strategy scores by returned values and there are none.
     """
     built = build(strategy, seed)
-    found = list(read_matrices(path))
-    check_values(built, found, str(path))
-    for matrix in found:
+    check_values(built, read_matrices(path), str(path))
+    for matrix in read_matrices(path):
         yield from solution_rows(matrix, built.label, built.scores(matrix))
 
 
@@ -84,58 +88,93 @@ def _from_npz(path: Path) -> PassMatrix:
     )
 
 
-def _table(path: Path) -> pa.Table:
-    """Read cells and fill in the columns that may be missing."""
-    try:
-        table = _json_lines(path) if path.suffix == ".jsonl" else _parquet(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as {path.suffix[1:] or 'Parquet'} ({reason}).") from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if not {"passed", "outcome"} & set(table.column_names):
-        missing.append("passed")
-    if missing:
-        raise DataError(f"{path} has no column {', '.join(missing)}; every row is one cell of a pass matrix.")
-    filled = {name: pa.array(map(str, _full(path, table, name)), pa.string()) for name in COLUMNS}
-    filled["outcome"] = pa.array(_outcomes(path, table), pa.string())
-    digests = (
-        table["value_digest"].to_pylist() if "value_digest" in table.column_names else [""] * table.num_rows
-    )
-    filled["value_digest"] = pa.array(["" if one is None else str(one) for one in digests], pa.string())
-    filled["call"] = table["call"] if "call" in table.column_names else filled["test_id"]
-    return pa.table(filled)
-
-
-def _full(path: Path, table: pa.Table, name: str) -> list[Any]:
-    values: list[Any] = table[name].to_pylist()
-    if None in values:
-        raise DataError(f"{path}: cell {values.index(None) + 1} has no {name}; give every cell one.")
-    return values
-
-
-def _outcomes(path: Path, table: pa.Table) -> Sequence[str]:
-    """Return the outcome of every cell, from ``outcome`` or, without it, from ``passed``."""
-    name = "outcome" if "outcome" in table.column_names else "passed"
-    values = _full(path, table, name)
-    known: dict[Any, str] = {one.value: one.value for one in Outcome}
-    if name == "passed":
-        known = {True: Outcome.PASSED.value, False: Outcome.FAILED.value}
-    for number, value in enumerate(values, start=1):
-        if value not in list(known):
-            allowed = ", ".join(map(str, known))
-            raise DataError(f"{path}: {name} of cell {number} is {value!r}; it must be one of {allowed}.")
-    return [known[value] for value in values]
-
-
-def _parquet(path: Path) -> pa.Table:
+def _pieces(path: Path) -> list[list[Path]]:
+    """Return which files to read together: the parts of a folder each alone, unless a task lies in two of them."""
     if not path.is_dir():
-        return pq.read_table(path)
+        return [[path]]
     parts = sorted(path.glob("*.parquet"))
     if not parts:
         raise DataError(
             f"{path} holds no Parquet file; name a table's folder, such as 4-executions/executions."
         )
-    return pa.concat_tables([pq.read_table(part) for part in parts])
+    with _reading(path):
+        tables = [_parquet(part, ("task_id",)) for part in parts]
+    tasks = [task for table in tables for ids in table.columns for task in ids.unique().to_pylist()]
+    is_apart = len(tasks) == len(set(tasks))
+    return [[part] for part in parts] if is_apart else [parts]
+
+
+def _table(path: Path, files: Sequence[Path]) -> pa.Table:
+    """Read cells and fill in the columns that may be missing."""
+    place = files[0] if len(files) == 1 else path
+    with _reading(place):
+        read = [_json_lines(file) if file.suffix == ".jsonl" else _parquet(file, READ) for file in files]
+        table = pa.concat_tables(read)
+    missing = [name for name in COLUMNS if name not in table.column_names]
+    if not {"passed", "outcome"} & set(table.column_names):
+        missing.append("passed")
+    if missing:
+        raise DataError(
+            f"{place} has no column {', '.join(missing)}; every row is one cell of a pass matrix."
+        )
+    filled = {name: _text(_full(place, table, name)) for name in COLUMNS}
+    filled["outcome"] = _outcomes(place, table)
+    digests = table["value_digest"] if "value_digest" in table.column_names else pa.nulls(table.num_rows)
+    filled["value_digest"] = pc.fill_null(_text(digests), "")
+    filled["call"] = table["call"] if "call" in table.column_names else filled["test_id"]
+    return pa.table(filled)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as {path.suffix[1:] or 'Parquet'} ({reason}).") from error
+
+
+def _full(place: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
+    column = table[name]
+    if column.null_count:
+        number = pc.index(column.is_null(), True).as_py() + 1
+        raise DataError(f"{place}: cell {number} has no {name}; give every cell one.")
+    return column
+
+
+def _text(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Write values as Python does; there is no need of Python for text and whole numbers."""
+    kind = column.type
+    if _is_text(column) or pa.types.is_null(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.string())
+    return pa.array([None if one is None else str(one) for one in column.to_pylist()], pa.string())
+
+
+def _is_text(column: pa.ChunkedArray | pa.Array) -> bool:
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
+
+
+def _outcomes(place: Path, table: pa.Table) -> pa.ChunkedArray | pa.Array:
+    """Return the outcome of every cell, from ``outcome`` or, without it, from ``passed``."""
+    name = "outcome" if "outcome" in table.column_names else "passed"
+    column = _full(place, table, name)
+    known: dict[Any, str] = {one.value: one.value for one in Outcome}
+    if name == "passed":
+        known = {True: Outcome.PASSED.value, False: Outcome.FAILED.value}
+    is_usual = pa.types.is_boolean(column.type) if name == "passed" else _is_text(column)
+    values = column.unique().to_pylist() if is_usual else column.to_pylist()
+    wrong = [value for value in values if value not in list(known)]
+    if wrong:
+        number = (column.to_pylist() if is_usual else values).index(wrong[0]) + 1
+        allowed = ", ".join(map(str, known))
+        raise DataError(f"{place}: {name} of cell {number} is {wrong[0]!r}; it must be one of {allowed}.")
+    if not is_usual:
+        return pa.array([known[value] for value in values], pa.string())
+    return pc.if_else(column, known[True], known[False]) if name == "passed" else _text(column)
+
+
+def _parquet(path: Path, columns: Collection[str]) -> pa.Table:
+    return pq.read_table(path, columns=[name for name in columns if name in pq.read_schema(path).names])
 
 
 def _json_lines(path: Path) -> pa.Table:

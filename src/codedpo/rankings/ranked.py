@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
@@ -17,11 +18,13 @@ from codedpo.core.config_files import parse_yaml
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import SolutionScore
-from codedpo.core.tables import schema_of, write_atomically
+from codedpo.core.tables import to_arrow, write_atomically
 from codedpo.rankings.files import rank_file
 
 UNBROKEN = 100_000
 """Width of what a program reads: a line is a row."""
+MOST_TASKS = 50
+"""Tasks that are printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,11 @@ def rank_matrix(
 
 
 def _write(ranked: Ranked, output: Path) -> None:
+    table = to_arrow(SolutionScore, ranked.rows)
+    place = table.schema.get_field_index("probability")
+    known = pc.if_else(pc.greater_equal(table.column(place), 0), table.column(place), None)
+    table = table.set_column(place, table.schema.field(place), known)
     sink = pa.BufferOutputStream()
-    table = pa.Table.from_pylist(ranked.plain_rows, schema=schema_of(SolutionScore))
     pq.write_table(table, sink, compression="zstd")
     try:
         write_atomically(output, sink.getvalue().to_pybytes())
@@ -110,7 +116,7 @@ def _choice(strategy: str, options: Iterable[str]) -> Plugin:
 
 
 def print_ranked(ranked: Ranked) -> None:
-    """Print all solutions of a single task, or the best and the worst of each of many.
+    """Print all solutions of a single task, or how many tasks are decided, and best and worst of the first of them.
 
     Ids are never cut: they break over lines where a terminal is narrow, and elsewhere no line breaks. Solutions lack
     the name of their task, which is said beside them.
@@ -119,9 +125,28 @@ def print_ranked(ranked: Ranked) -> None:
         highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else UNBROKEN
     )
     tasks = ranked.tasks
-    of_task = f", task {tasks[0][0].task_id}" if len(tasks) == 1 else ""
-    console.print(f"ranked by {ranked.strategy}{of_task}")
-    console.print(_solutions_table(tasks[0]) if len(tasks) == 1 else _tasks_table(tasks))
+    if len(tasks) == 1:
+        console.print(f"ranked by {ranked.strategy}, task {tasks[0][0].task_id}")
+        console.print(_solutions_table(tasks[0]))
+        return
+    console.print(f"ranked by {ranked.strategy}: {_summary(tasks)}")
+    console.print(_tasks_table(tasks[:MOST_TASKS]))
+    if len(tasks) > MOST_TASKS:
+        console.print(
+            f"{len(tasks) - MOST_TASKS:,} more tasks are left out; --json prints and --output FILE.parquet writes the "
+            "scores of all."
+        )
+
+
+def _summary(tasks: Sequence[Sequence[SolutionScore]]) -> str:
+    """Say how many tasks and solutions there are, and how many tasks have one best solution."""
+    tied = [sum(row.rank == 1 for row in rows) for rows in tasks]
+    equal = sum(ties == len(rows) > 1 for ties, rows in zip(tied, tasks, strict=True))
+    single = tied.count(1)
+    return (
+        f"{len(tasks):,} tasks, {sum(map(len, tasks)):,} solutions; {single:,} tasks have one best solution, "
+        f"{len(tasks) - single - equal:,} several, in {equal:,} all are equal"
+    )
 
 
 def _table(ids: Sequence[str], columns: Sequence[str]) -> Table:
