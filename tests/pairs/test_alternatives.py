@@ -32,30 +32,26 @@ SCORES = {
 }
 
 
-def sides(found):
-    return [
-        (row.strategy, row.chosen_solution_id, row.rejected_solution_id)
-        for rows in found.values()
-        for row in rows
-    ]
+def found(rule, **kept):
+    return [row for task in TASKS for row in alternative_pairs(task, SCORES, rule, kept)]
+
+
+def sides(rows):
+    return [(row.strategy, row.chosen_solution_id, row.rejected_solution_id) for row in rows]
 
 
 def test_every_strategy_makes_its_pairs_by_the_same_rule():
-    found = alternative_pairs(TASKS, SCORES, Rule(), 1.0)
-    assert list(found) == ["a", "b"]
-    assert sides(found) == [
+    rows = found(Rule())
+    assert sides(rows) == [
         ("first", "a/s00", "a/s02"),
         ("sure", "a/s02", "a/s00"),
         ("sure", "b/s01", "b/s00"),
     ]
-    assert [row.probability for row in found["a"]] == [-1.0, pytest.approx(0.6 * 0.4)]
-    assert sides(alternative_pairs(TASKS, SCORES, Rule(least_margin=0.85), 1.0)) == [
-        ("first", "a/s00", "a/s02")
-    ]
+    assert [row.task_id for row in rows] == ["a", "a", "b"]
+    assert [row.probability for row in rows[:2]] == [-1.0, pytest.approx(0.6 * 0.4)]
+    assert sides(found(Rule(least_margin=0.85))) == [("first", "a/s00", "a/s02")]
 
 
-@pytest.mark.parametrize(("rule", "share"), [(Rule(least_probability=0.1), 1.0), (Rule(), 0.5)])
-def test_where_probabilities_are_asked_for_a_strategy_without_them_makes_none(rule, share):
-    found = sides(alternative_pairs(TASKS, SCORES, rule, share))
-    assert {strategy for strategy, _, _ in found} == {"sure"}
-    assert len(found) == (1 if share < 1 else 2)
+def test_each_strategy_keeps_its_own_tasks():
+    assert sides(found(Rule(), sure={"b"})) == [("first", "a/s00", "a/s02"), ("sure", "b/s01", "b/s00")]
+    assert sides(found(Rule(), first={"b"}, sure={"a"})) == [("sure", "a/s02", "a/s00")]

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from codedpo.core.config import Config
-from codedpo.core.records import Pair, PairKind, Seed
-from codedpo.pairs.card import Provenance, dataset_card
+from codedpo.core.records import Pair, PairKind
+from codedpo.pairs.card import Origin, Provenance, dataset_card
 from codedpo.pairs.export import EXPORTS, MEASURED, SPLITS, write_exports
 
 
@@ -219,10 +219,7 @@ def test_the_folder_with_its_card_is_a_dataset(tmp_path):
     datasets = pytest.importorskip("datasets")
     hub = pytest.importorskip("huggingface_hub")
     rows = write_exports(PAIRS, tmp_path / "export")
-    seeds = {
-        pair.task_id: Seed(f"s{pair.task_id}", "f", "", "boltons|x==25", "f.py", "bsd-3-clause", 1, 2, "")
-        for pair in PAIRS
-    }
+    seeds = {pair.task_id: Origin(f"s{pair.task_id}", "boltons|x==25", "bsd-3-clause") for pair in PAIRS}
     config = Config(name="trial", description="A trial.", model={"url": "http://inside", "name": "coder"})
     card = dataset_card(PAIRS, rows, Provenance(config, seeds, 9, {"tasks": {"same_name": 2}}))
     (tmp_path / "export" / "README.md").write_text(card)

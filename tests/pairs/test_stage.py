@@ -356,3 +356,14 @@ def test_a_prompt_that_is_not_one_user_message_is_refused():
     )
     with pytest.raises(DataError, match="task t1 were asked with 2 messages"):
         user_message(conversation, "t1")
+
+
+def test_parts_before_a_damaged_task_are_kept(tmp_path):
+    tasks = dict.fromkeys(TASKS, TASKS["t000001"])
+    rows = [row for task_id, solutions in tasks.items() for row in rows_of(task_id, solutions)]
+    damaged = [row for row in rows if getattr(row, "test_id", "") != "t000004/a00" or isinstance(row, Test)]
+    damaged.append(next(row for row in rows if getattr(row, "test_id", "") == "t000004/a00"))
+    context = context_of(tmp_path, CORRECTNESS, rows=damaged)
+    with pytest.raises(DataError, match="executions of task t000004"):
+        run(context)
+    assert [pair.task_id for pair in pairs_of(context)] == ["t000001", "t000002", "t000003"]

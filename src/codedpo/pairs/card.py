@@ -11,7 +11,7 @@ import yaml
 
 from codedpo import __version__
 from codedpo.core.config import Config
-from codedpo.core.records import Pair, Seed
+from codedpo.core.records import Pair
 from codedpo.core.unpaired import CHOSEN_ELSEWHERE, REPEATED, SLOW_SIDE, unpaired
 from codedpo.pairs.export import fingerprint
 from codedpo.pairs.preflight import length_bias
@@ -24,11 +24,20 @@ SECTIONS = ("seeds", "tasks", "candidates", "sandbox", "rankings", "pairs")
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What the card says of a seed."""
+
+    seed_id: str
+    repo_name: str
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Where pairs come from."""
 
     config: Config
-    seed_of_task: Mapping[str, Seed]
+    seed_of_task: Mapping[str, Origin]
     """Task id -> the seed that the task was made from; empty for given tasks."""
     seeds: int
     """Seeds of the whole run, those without a pair included."""

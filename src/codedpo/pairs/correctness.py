@@ -1,6 +1,6 @@
 """Which solutions of a task make correctness pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,21 +65,23 @@ def correctness_choices(task: Scored, rule: Rule) -> list[Choice] | str:
     return choices
 
 
-def surest(found: Sequence[list[Choice] | str], share: float) -> list[list[Choice] | str]:
-    """Keep the choices of this share of the tasks that have any, the most probable first.
+def surest(probabilities: Mapping[str, float], share: float) -> frozenset[str]:
+    """Choose the tasks whose pairs are kept: this share of those that have any, the most probable first.
 
-    Returns:
-        The same tasks; those left out have the reason ``below_share_kept``.
+    Args:
+        probabilities: task -> that of its first pair, for the tasks that have one.
+        share: 0 to 1; at least one task is kept.
     """
-    if share == 1:
-        return list(found)
-    paired = [(number, one[0]) for number, one in enumerate(found) if not isinstance(one, str)]
-    by_probability = sorted(paired, key=lambda item: -item[1].probability)
-    kept = {number for number, _ in by_probability[: max(1, round(share * len(by_probability)))]}
-    return [
-        one if isinstance(one, str) or number in kept else "below_share_kept"
-        for number, one in enumerate(found)
-    ]
+    in_order = sorted(probabilities, key=lambda task_id: -probabilities[task_id])
+    return frozenset(in_order[: max(1, round(share * len(in_order)))])
+
+
+def kept_choices(task: Scored, rule: Rule, kept: Collection[str] | None) -> list[Choice] | str:
+    """Choose as ``correctness_choices``; a task that is not in ``kept`` (None: all are) is ``below_share_kept``."""
+    found = correctness_choices(task, rule)
+    if isinstance(found, str) or kept is None or task.task_id in kept:
+        return found
+    return "below_share_kept"
 
 
 def _distinct(solutions: NDArray[np.int64], task: Scored) -> list[int]:

@@ -11,8 +11,9 @@ schema: readers take the columns of all splits from the first rows that they see
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +28,7 @@ from codedpo.core.unpaired import Answer, unpaired
 
 ExportRow = dict[str, Any]
 SPLITS = ("train", "validation")
+ROWS_AT_ONCE = 1000
 _SIDES = ("chosen", "rejected")
 _FACTS = pa.schema([field for field in schema_of(Pair) if field.name not in {"prompt", *_SIDES}])
 """All columns of pairs but their texts."""
@@ -41,55 +43,48 @@ def _messages(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": content}]
 
 
-def preferences(pairs: Iterable[Pair]) -> list[ExportRow]:
+def preferences(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for TRL's DPOTrainer: the chat template is applied by the trainer, never here."""
-    return [
-        {
+    for pair in pairs:
+        yield {
             "prompt": _messages("user", pair.prompt),
             **{side: _messages("assistant", getattr(pair, side)) for side in _SIDES},
             **_facts(pair),
         }
-        for pair in pairs
-    ]
 
 
-def plain(pairs: Iterable[Pair]) -> list[ExportRow]:
+def plain(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for trainers that join prompt and answer as they stand; a line break parts the two."""
-    return [
-        {"prompt": f"{pair.prompt}\n", **{side: getattr(pair, side) for side in _SIDES}, **_facts(pair)}
-        for pair in pairs
-    ]
+    for pair in pairs:
+        yield {"prompt": f"{pair.prompt}\n", **{side: getattr(pair, side) for side in _SIDES}, **_facts(pair)}
 
 
-def llama_factory(pairs: Iterable[Pair]) -> list[ExportRow]:
+def llama_factory(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for LLaMA-Factory: ``formatting: sharegpt``, ``ranking: true``, one message a side."""
-    return [
-        {
+    for pair in pairs:
+        yield {
             "conversations": [{"from": "human", "value": pair.prompt}],
             **{side: {"from": "gpt", "value": getattr(pair, side)} for side in _SIDES},
             **_facts(pair),
         }
-        for pair in pairs
-    ]
 
 
 def _facts(pair: Pair) -> ExportRow:
     """All of a pair but its texts; null where no probability is estimated and where nothing is timed."""
-    flat = asdict(pair)
-    unknown = {name for name in MEASURED if flat[name] <= 0} | (
+    unknown = {name for name in MEASURED if getattr(pair, name) <= 0} | (
         {"probability"} if pair.probability < 0 else set()
     )
-    return {name: None if name in unknown else flat[name] for name in _FACTS.names}
+    return {name: None if name in unknown else getattr(pair, name) for name in _FACTS.names}
 
 
-def labelled(pairs: Iterable[Pair]) -> list[ExportRow]:
+def labelled(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for TRL's KTOTrainer: every answer once, labelled desirable or not (``core.unpaired`` says which)."""
-    return [_answer(answer, label=answer.is_desirable) for answer in unpaired(pairs).answers]
+    return (_answer(answer, label=answer.is_desirable) for answer in unpaired(pairs).answers)
 
 
-def chosen_only(pairs: Iterable[Pair]) -> list[ExportRow]:
+def chosen_only(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for TRL's SFTTrainer with the loss on the completion: every chosen side once."""
-    return [_answer(answer) for answer in unpaired(pairs).desirable]
+    return (_answer(answer) for answer in unpaired(pairs).desirable)
 
 
 def _answer(answer: Answer, **more: bool) -> ExportRow:
@@ -107,7 +102,7 @@ def _answer(answer: Answer, **more: bool) -> ExportRow:
 class Export:
     """One form of the pairs."""
 
-    rows_of: Callable[[Iterable[Pair]], list[ExportRow]]
+    rows_of: Callable[[Iterable[Pair]], Iterator[ExportRow]]
     """Every column but ``source_id``, which pairs do not hold."""
     schema: pa.Schema
     """Of its Parquet files, whatever the rows of a split hold."""
@@ -139,9 +134,9 @@ EXPORTS: dict[str, Export] = {
 
 def _rows(
     export: Export, pairs: Sequence[Pair], split: str, source_ids: Mapping[str, str]
-) -> list[ExportRow]:
-    rows = export.rows_of(pair for pair in pairs if pair.split == split)
-    return [row | {"source_id": source_ids.get(row["task_id"])} for row in rows]
+) -> Iterator[ExportRow]:
+    for row in export.rows_of(pair for pair in pairs if pair.split == split):
+        yield row | {"source_id": source_ids.get(row["task_id"])}
 
 
 def write_exports(
@@ -160,13 +155,13 @@ def write_exports(
     folder.mkdir(parents=True, exist_ok=True)
     for name, export in EXPORTS.items():
         for split in SPLITS:
-            rows = _rows(export, pairs, split, source_ids)
-            if not rows:
+            table = _table(_rows(export, pairs, split, source_ids), export.schema)
+            if not table.num_rows:
                 continue
             stem = folder / name / split
-            write_atomically(stem.with_suffix(".parquet"), _parquet(rows, export.schema))
-            write_atomically(stem.with_suffix(".jsonl"), _json_lines(rows))
-            counts[f"{name}/{split}"] = len(rows)
+            write_atomically(stem.with_suffix(".parquet"), _parquet(table))
+            write_atomically(stem.with_suffix(".jsonl"), _json_lines(_rows(export, pairs, split, source_ids)))
+            counts[f"{name}/{split}"] = table.num_rows
     splits = [split for split in SPLITS if f"preferences/{split}" in counts]
     info = json.dumps(llama_factory_info(splits), indent=2) + "\n"
     write_atomically(folder / "llama_factory" / "dataset_info.json", info.encode())
@@ -179,8 +174,9 @@ def fingerprint(name: str, pairs: Sequence[Pair], source_ids: Mapping[str, str] 
     export = EXPORTS[name]
     digest = hashlib.sha256(str(export.schema).encode())
     for split in SPLITS:
-        rows = _rows(export, pairs, split, source_ids)
-        digest.update(f"\n{split}\n".encode() + _json_lines(rows))
+        digest.update(f"\n{split}\n".encode())
+        for line in _json_lines(_rows(export, pairs, split, source_ids)):
+            digest.update(line)
     return digest.hexdigest()[:16]
 
 
@@ -220,12 +216,21 @@ def axolotl_config(splits: Iterable[str]) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def _parquet(rows: Sequence[ExportRow], schema: pa.Schema) -> bytes:
+def _table(rows: Iterator[ExportRow], schema: pa.Schema) -> pa.Table:
+    """Turn rows into columns some at a time, as Python's objects take several times the memory."""
+    tables = [schema.empty_table()]
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        tables.append(pa.Table.from_pylist(some, schema=schema))
+    return pa.concat_tables(tables)
+
+
+def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
 
-def _json_lines(rows: Sequence[ExportRow]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+def _json_lines(rows: Iterable[ExportRow]) -> Iterator[bytes]:
+    for row in rows:
+        yield (json.dumps(row, ensure_ascii=False) + "\n").encode()

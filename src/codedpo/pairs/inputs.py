@@ -1,81 +1,115 @@
 """The tables of the stages before, joined as pairs are made from them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from codedpo.benchmarks.decontamination import REASONS
 from codedpo.context import StageContext
 from codedpo.core.errors import DataError
-from codedpo.core.matrix import calls_of_tests, matrices
+from codedpo.core.matrix import CELL, calls_of_tests, matrices
 from codedpo.core.records import Execution, Seed, Solution, SolutionScore, Task, Test, Text, TextKind
 from codedpo.core.stage import StageFolder
-from codedpo.pairs.card import Provenance
+from codedpo.core.tables import to_rows
+from codedpo.pairs.card import Origin, Provenance
 from codedpo.pairs.scored import Scored
 
 
 def provenance(context: StageContext) -> Provenance:
     """Collect what the dataset card says of the stages before."""
-    seeds = {seed.seed_id: seed for seed in context.read(Seed)}
+    seeds = {
+        row["seed_id"]: Origin(**row)
+        for row in context.columns(Seed, "seed_id", "repo_name", "license").to_pylist()
+    }
     dropped: dict[str, dict[str, int]] = {}
     for stage in ("seeds", "tasks"):
         summary = StageFolder(context.stage_folders[stage]).summary()
         rejects = summary.rejects if summary else {}
         dropped[stage] = {reason: rejects[reason] for reason in REASONS if reason in rejects}
-    tasks = context.read(Task)
+    tasks = context.columns(Task, "task_id", "seed_id", "source_id").to_pylist()
     return Provenance(
         config=context.config,
-        seed_of_task={task.task_id: seeds[task.seed_id] for task in tasks if task.seed_id in seeds},
+        seed_of_task={row["task_id"]: seeds[row["seed_id"]] for row in tasks if row["seed_id"] in seeds},
         seeds=len(seeds),
         decontaminated=dropped,
-        source_ids={task.task_id: task.source_id for task in tasks if task.source_id},
+        source_ids={row["task_id"]: row["source_id"] for row in tasks if row["source_id"]},
     )
 
 
-def column(context: StageContext, row_type: type[Any], key: str, value: str) -> dict[str, str]:
-    """Return two columns of a table as a mapping."""
-    table = context.columns(row_type)
-    return dict(zip(table.column(key).to_pylist(), table.column(value).to_pylist(), strict=True))
-
-
-def scores_by_strategy(context: StageContext) -> dict[str, dict[str, SolutionScore]]:
-    """Read strategy -> solution id -> score, strategies in the order of the config."""
-    found: dict[str, dict[str, SolutionScore]] = {}
-    for row in context.read(SolutionScore):
-        found.setdefault(row.strategy, {})[row.solution_id] = row
+def without_probabilities(context: StageContext) -> set[str]:
+    """Return the strategies that do not estimate the probability of every solution."""
+    found: set[str] = set()
+    for table in context.tables(SolutionScore, "strategy", "probability"):
+        unknown = table.filter(pc.less(table.column("probability"), 0))
+        found.update(unknown.column("strategy").unique().to_pylist())
     return found
 
 
-def scored_tasks(context: StageContext, scores: Mapping[str, SolutionScore]) -> Iterator[Scored]:
-    """Join matrix, scores of one strategy, code and prompt of every task that was executed."""
-    solutions = {solution.solution_id: solution for solution in context.read(Solution)}
-    prompts = _prompts(context)
-    calls = calls_of_tests(context.columns(Test))
-    for matrix in (matrix for table in context.tables(Execution) for matrix in matrices(table, calls)):
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Some tasks with all that pairs are made from."""
+
+    tasks: list[Scored]
+    """Scored by the strategy that makes the pairs."""
+    scores: dict[str, dict[str, SolutionScore]]
+    """Strategy -> solution id -> score, strategies in the order of the config."""
+    calls: dict[str, str]
+    """Test id -> call; empty where a test has another form."""
+
+
+class Inputs:
+    """The tables of the stages before, joined for some tasks at a time."""
+
+    def __init__(self, context: StageContext) -> None:
+        self._strategy = context.config.rankings.strategy.label
+        self._cells = context.by_task(Execution, *CELL)
+        self._tests = context.by_task(Test, "task_id", "test_id", "call")
+        self._solutions = context.by_task(Solution, "task_id", "solution_id", "code")
+        self._scores = context.by_task(SolutionScore)
+        self._texts = context.by_task(Text, "kind", "parent_id", "prompt", key="parent_id")
+        self.task_ids = self._cells.task_ids
+        """Tasks that were executed."""
+
+    def of(self, task_ids: Sequence[str]) -> Joined:
+        """Join matrix, scores, code and prompt of some tasks.
+
+        Raises:
+            DataError: cells do not fill a matrix, or a prompt is not a single user message.
+        """
+        tests = self._tests.of(task_ids)
+        code_of = _mapping(self._solutions.of(task_ids), "solution_id", "code")
+        prompts = self._prompts(task_ids)
+        scores: dict[str, dict[str, SolutionScore]] = {}
+        for row in to_rows(self._scores.of(task_ids), SolutionScore):
+            scores.setdefault(row.strategy, {})[row.solution_id] = row
+        tasks = []
         empty = np.empty(0)
-        task = Scored(
-            matrix=matrix,
-            scores=empty,
-            ranks=empty.astype(np.int64),
-            codes=tuple(solutions[solution_id].code for solution_id in matrix.solution_ids),
-            prompt=user_message(prompts[matrix.task_id], matrix.task_id),
-        )
-        yield rescored(task, scores)
+        for matrix in matrices(self._cells.of(task_ids), calls_of_tests(tests)):
+            task = Scored(
+                matrix=matrix,
+                scores=empty,
+                ranks=empty.astype(np.int64),
+                codes=tuple(code_of[solution_id] for solution_id in matrix.solution_ids),
+                prompt=user_message(prompts[matrix.task_id], matrix.task_id),
+            )
+            tasks.append(rescored(task, scores[self._strategy]))
+        return Joined(tasks, scores, _mapping(tests, "test_id", "call"))
+
+    def _prompts(self, task_ids: Sequence[str]) -> dict[str, str]:
+        """Return task id -> the messages that asked for its solutions, the same for all of them."""
+        texts = self._texts.of(task_ids)
+        asked = texts.filter(pc.equal(texts.column("kind"), TextKind.SOLUTION.value))
+        return _mapping(asked, "parent_id", "prompt")
 
 
-def _prompts(context: StageContext) -> dict[str, str]:
-    """Return task id -> the messages that asked for its solutions, the same for all of them."""
-    prompts: dict[str, str] = {}
-    for table in context.tables(Text):
-        columns = (table.column(name).to_pylist() for name in ("kind", "parent_id", "prompt"))
-        for kind, task_id, prompt in zip(*columns, strict=True):
-            if kind == TextKind.SOLUTION.value:
-                prompts.setdefault(task_id, prompt)
-    return prompts
+def _mapping(table: pa.Table, key: str, value: str) -> dict[str, str]:
+    """Return two columns of a table as a mapping."""
+    return dict(zip(table.column(key).to_pylist(), table.column(value).to_pylist(), strict=True))
 
 
 def rescored(task: Scored, scores: Mapping[str, SolutionScore]) -> Scored:

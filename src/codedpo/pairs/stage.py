@@ -1,5 +1,6 @@
 """Make the preference pairs of every task, and export them for trainers."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
@@ -14,7 +15,6 @@ from codedpo.core.records import (
     PairKind,
     Reject,
     Task,
-    Test,
     Timing,
 )
 from codedpo.core.split import held_out_tasks
@@ -22,10 +22,10 @@ from codedpo.core.stage import write_json
 from codedpo.core.tables import read_rows, write_atomically
 from codedpo.pairs.alternatives import alternative_pairs
 from codedpo.pairs.card import dataset_card
-from codedpo.pairs.correctness import Choice, Rule, correctness_choices, surest
+from codedpo.pairs.correctness import Choice, Rule, correctness_choices, kept_choices, surest
 from codedpo.pairs.efficiency import fast_against_slow
 from codedpo.pairs.export import MEASURED, write_exports
-from codedpo.pairs.inputs import column, provenance, scored_tasks, scores_by_strategy
+from codedpo.pairs.inputs import Inputs, provenance, rescored, without_probabilities
 from codedpo.pairs.measure import TimingRule, measure
 from codedpo.pairs.preflight import preflight
 from codedpo.pairs.scored import Scored
@@ -45,34 +45,36 @@ def run(context: StageContext) -> None:
     Raises:
         ConfigError: a threshold or share by probability with a strategy that does not estimate probabilities.
     """
-    section = context.config.pairs
-    calls = column(context, Test, "test_id", "call")
-    scores = scores_by_strategy(context)
-    tasks = list(scored_tasks(context, scores.pop(context.config.rankings.strategy.label, {})))
-    alternatives = (
-        alternative_pairs(tasks, scores, rule_of(section), section.share_kept)
-        if "correctness" in section.kinds
-        else {}
-    )
-    choices = dict(zip([task.task_id for task in tasks], choose(tasks, section), strict=True))
+    section, strategy = context.config.pairs, context.config.rankings.strategy.label
+    rule = rule_of(section)
+    unsure = without_probabilities(context) if by_probability(section) else set()
+    if strategy in unsure:
+        raise ConfigError(NO_PROBABILITIES)
+    inputs = Inputs(context)
+    is_shared = "correctness" in section.kinds and section.share_kept < 1
+    kept = kept_tasks(context, inputs, rule) if is_shared else {}
     held_out = held_out_tasks(
-        (task.task_id for task in context.read(Task)), section.validation_share, context.config.seed
+        context.columns(Task, "task_id").column(0).to_pylist(), section.validation_share, context.config.seed
     )
-    rule = TimingRule(
+    timing = TimingRule(
         Limits.from_config(context.config.sandbox),
         section.timing_repeats,
         section.decisive_repeats,
         GrowthRule(section.slow_inputs, section.slow_input_ms, section.slow_input_factor),
     )
-    for part in context.parts(tasks):
+    for part in context.parts(inputs.task_ids):
         results: list[Pair | Reject] = []
+        alternatives: list[AlternativePair] = []
         timings: list[Timing] = []
+        here = inputs.of(part.items)
         if "correctness" in section.kinds:
-            for task in part.items:
-                results.extend(correctness_pairs(task, choices[task.task_id]))
+            others = {name: of for name, of in here.scores.items() if name != strategy and name not in unsure}
+            for task in here.tasks:
+                results.extend(correctness_pairs(task, kept_choices(task, rule, kept.get(strategy))))
+                alternatives.extend(alternative_pairs(task, others, rule, kept))
         if "efficiency" in section.kinds:
-            measured = measure(part.items, calls, context.sandbox, rule, context.voice)
-            for task, timed in zip(part.items, measured, strict=True):
+            measured = measure(here.tasks, here.calls, context.sandbox, timing, context.voice)
+            for task, timed in zip(here.tasks, measured, strict=True):
                 if isinstance(timed, str):
                     results.append(_reject(task, PairKind.EFFICIENCY, timed))
                 else:
@@ -85,8 +87,7 @@ def run(context: StageContext) -> None:
             if isinstance(result, Pair)
         ]
         rejects = [result for result in results if isinstance(result, Reject)]
-        others = [row for task in part.items for row in alternatives.get(task.task_id, ())]
-        part.write({Pair: pairs, AlternativePair: others, Timing: timings}, rejects)
+        part.write({Pair: pairs, AlternativePair: alternatives, Timing: timings}, rejects)
     pairs = read_rows(context.folder.parts_of(Pair), Pair)
     for line in empty_splits(pairs, len(held_out)):
         context.voice.say(f"  {line}")
@@ -100,16 +101,21 @@ def run(context: StageContext) -> None:
         context.voice.say(f"  {line}", event="preflight")
 
 
-def choose(tasks: Sequence[Scored], section: PairsConfig) -> list[list[Choice] | str]:
-    """Choose the correctness pairs of every task, or say why it has none, and keep the surest share of tasks.
-
-    Raises:
-        ConfigError: a threshold or share by probability with a strategy that does not estimate probabilities.
-    """
-    if by_probability(section) and any(task.probabilities is None for task in tasks):
-        raise ConfigError(NO_PROBABILITIES)
-    rule = rule_of(section)
-    return surest([correctness_choices(task, rule) for task in tasks], section.share_kept)
+def kept_tasks(context: StageContext, inputs: Inputs, rule: Rule) -> dict[str, frozenset[str]]:
+    """Go through all tasks for those whose pairs each strategy keeps, as ``pairs.share_kept`` says."""
+    probabilities: dict[str, dict[str, float]] = defaultdict(dict)
+    size = context.config.shard_size
+    with context.progress("pairs: the surest tasks", len(inputs.task_ids)) as advance:
+        for start in range(0, len(inputs.task_ids), size):
+            here = inputs.of(inputs.task_ids[start : start + size])
+            for strategy, scores in here.scores.items():
+                for task in here.tasks:
+                    choices = correctness_choices(rescored(task, scores), rule)
+                    if not isinstance(choices, str):
+                        probabilities[strategy][task.task_id] = choices[0].probability
+            advance(len(here.tasks))
+    share = context.config.pairs.share_kept
+    return {strategy: surest(of_tasks, share) for strategy, of_tasks in probabilities.items()}
 
 
 def by_probability(section: PairsConfig) -> bool:
