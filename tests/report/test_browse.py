@@ -4,9 +4,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codedpo.core.records import Execution, SolutionScore, Task, TestScore
-from codedpo.core.tables import to_arrow
-from codedpo.report.browse import browse, evenly, letter
+from codedpo.report.browse import evenly, letter, shown_tasks
 
 
 @given(st.integers(0, 400), st.integers(1, 50))
@@ -27,25 +25,6 @@ def test_letters_are_distinct_and_need_no_escape():
 
 
 def test_only_so_many_executed_tasks_are_shown():
-    tasks = [Task(f"t{number}", "s", [], "words", "def f():", "f") for number in range(10)]
-    executions = [
-        Execution(
-            task.task_id, f"{task.task_id}/s00", f"{task.task_id}/a00", "passed", "", "", 1, 1, "split", 3
-        )
-        for task in tasks[:8]
-    ]
-    found = browse(
-        tasks=tasks,
-        seeds={},
-        solutions=[],
-        tests=[],
-        executions=to_arrow(Execution, executions),
-        solution_scores=to_arrow(SolutionScore, []),
-        test_scores=to_arrow(TestScore, []),
-        timings=[],
-        pairs=[],
-        strategy="self_validation",
-        most_tasks=4,
-    )
-    assert [task["id"] for task in found["tasks"]] == ["t0", "t2", "t4", "t6"]
-    assert found["total"] == 8
+    tasks = [f"t{number}" for number in range(10)]
+    assert shown_tasks(tasks, tasks[7::-1], 4) == ["t0", "t2", "t4", "t6"]
+    assert shown_tasks(tasks, tasks[:3], 4) == ["t0", "t1", "t2"]

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,11 +43,14 @@ def test_strategies_are_compared_task_by_task():
     table = scores(
         ours=[[1.0, 0.5, 0.0], [0.2, 1.0]], same=[[3.0, 2.0, 1.0], [1.0, 9.0]], tied=[[1, 1, 0], [1, 0]]
     )
-    same, tied = tables.strategies_compared(table, "ours")
+    none = to_arrow(Pair, []), to_arrow(AlternativePair, [])
+    same, tied = tables.strategies_compared([table], "ours", *none)
     assert (same["strategy"], same["same_best"], same["tasks"]) == ("same", 1.0, 2)
     assert same["spearman"] == pytest.approx(1.0)
     assert tied["same_best"] == 0.5
     assert tied["spearman"] == pytest.approx((np.sqrt(3) / 2 - 1) / 2)
+    parts = [table.filter(pc.equal(table.column("task_id"), task)) for task in ("t0", "t1")]
+    assert tables.strategies_compared(parts, "ours", *none) == [same, tied]
 
 
 def pair_of(chosen, rejected, kind="correctness"):
@@ -62,10 +66,11 @@ def test_pairs_of_strategies_are_compared_by_their_sides():
         AlternativePair("t", "other", chosen, rejected, -1.0)
         for chosen, rejected in (("s0", "s1"), ("s3", "s4"), ("s6", "s7"))
     ]
-    other, silent = tables.strategies_compared(table, "ours", own, alternatives)
+    others = to_arrow(AlternativePair, alternatives)
+    other, silent = tables.strategies_compared([table], "ours", to_arrow(Pair, own), others)
     assert (other["pairs"], other["same_pairs"], other["same_chosen"]) == (3, 0.5, 1.0)
     assert (silent["pairs"], silent["same_pairs"], silent["same_chosen"]) == (0, None, None)
-    other, _ = tables.strategies_compared(table, "ours", own[2:], alternatives)
+    other, _ = tables.strategies_compared([table], "ours", to_arrow(Pair, own[2:]), others)
     assert (other["pairs"], other["same_pairs"], other["same_chosen"]) == (3, None, None)
 
 

@@ -5,7 +5,7 @@ and pairs refer to solutions by position. 200 tasks of 15 x 15 take about 2 MB, 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +28,12 @@ def evenly(items: Sequence[str], most: int) -> list[str]:
     return [items[index * len(items) // most] for index in range(most)]
 
 
+def shown_tasks(task_ids: Iterable[str], executed: Collection[str], most: int) -> list[str]:
+    """Choose at most ``most`` of the tasks that were executed, spread evenly over all of them."""
+    known = set(executed)
+    return evenly([task_id for task_id in task_ids if task_id in known], most)
+
+
 def browse(
     *,
     tasks: Sequence[Task],
@@ -40,24 +46,19 @@ def browse(
     timings: Sequence[Timing],
     pairs: Sequence[Pair],
     strategy: str,
-    most_tasks: int,
+    total: int,
 ) -> dict[str, Any]:
-    """Join the tables of the tasks that the page shows.
+    """Join the rows of the tasks that the page shows; each table holds those of these tasks alone.
 
     Returns:
         ``kinds``: [outcome, error type] by letter position, most frequent first; ``tasks``: see ``_task``;
         ``pairs``: those of the shown tasks; ``total``: number of tasks that were executed.
     """
-    executed = executions.column("task_id").unique().to_pylist()
-    known = set(executed)
-    chosen = evenly([task.task_id for task in tasks if task.task_id in known], most_tasks)
-    here = pc.is_in(executions.column("task_id"), value_set=pa.array(chosen, pa.string()))
-    cells = executions.filter(here).select(["task_id", "solution_id", "test_id", "outcome", "error_type"])
-    outcomes, errors = (cells.column(name).to_pylist() for name in ("outcome", "error_type"))
+    outcomes, errors = (executions.column(name).to_pylist() for name in ("outcome", "error_type"))
     kinds = [kind for kind, _ in Counter(zip(outcomes, errors, strict=True)).most_common()]
     letters = {kind: letter(index) for index, kind in enumerate(kinds)}
     by_task: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
-    ids = (cells.column(name).to_pylist() for name in ("task_id", "solution_id", "test_id"))
+    ids = (executions.column(name).to_pylist() for name in ("task_id", "solution_id", "test_id"))
     for task_id, solution_id, test_id, outcome, error in zip(*ids, outcomes, errors, strict=True):
         by_task[task_id][solution_id, test_id] = letters[outcome, error]
 
@@ -65,17 +66,16 @@ def browse(
     test_score = _scores(test_scores, "test_id", strategy)
     samples = {row.solution_id: row for row in timings}
     own_solutions, own_tests = _grouped(solutions), _grouped(tests)
-    by_id = {task.task_id: task for task in tasks}
     rows: list[dict[str, Any]] = []
     positions: dict[str, int] = {}
-    for task_id in chosen:
+    for task in tasks:
+        task_id = task.task_id
         ordered_solutions = sorted(
             own_solutions[task_id], key=lambda row: -solution_score.get(row.solution_id, 0.0)
         )
         ordered_tests = sorted(own_tests[task_id], key=lambda row: -test_score.get(row.test_id, 0.0))
         positions |= {row.solution_id: index for index, row in enumerate(ordered_solutions)}
         grid = by_task[task_id]
-        task = by_id[task_id]
         rows.append(
             _about(task, seeds.get(task.seed_id))
             | {
@@ -93,13 +93,13 @@ def browse(
                 ],
             }
         )
-    place = {task_id: index for index, task_id in enumerate(chosen)}
+    place = {task.task_id: index for index, task in enumerate(tasks)}
     return {
         "strategy": strategy,
         "kinds": kinds,
-        "total": len(executed),
+        "total": total,
         "tasks": rows,
-        "pairs": [_pair(pair, place[pair.task_id], positions) for pair in pairs if pair.task_id in place],
+        "pairs": [_pair(pair, place[pair.task_id], positions) for pair in pairs],
     }
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
-from codedpo.core.records import AlternativePair, Metric, Pair, Sample, Speed, TrainingStep
+from codedpo.core.records import Metric, Sample, Speed, TrainingStep
 from codedpo.report import curves, figures, results, tables
 from codedpo.report.figures import Series, number
 from codedpo.report.run_folder import RunFolder
@@ -33,17 +34,20 @@ class Content:
     run: RunFolder
     browse: dict[str, Any]
     """From ``browse.browse``."""
-    solution_scores: pa.Table
-    test_scores: pa.Table
+    solution_scores: NDArray[np.float64]
+    """Of the strategy that made the pairs, as ``test_scores``."""
+    test_scores: NDArray[np.float64]
+    score_gaps: NDArray[np.float64]
+    """For each task, its best minus its worst score."""
+    pass_shares: NDArray[np.float64]
+    """For each solution, the share of its task's tests that it passed."""
+    compared: list[dict[str, Any]]
+    """From ``tables.strategies_compared``."""
     convergence: pa.Table
-    pairs: Sequence[Pair]
-    alternatives: Sequence[AlternativePair]
     training_steps: Sequence[TrainingStep]
     samples: Sequence[Sample]
     speeds: Sequence[Speed]
     metrics: Sequence[Metric]
-    pass_shares: np.ndarray[Any, np.dtype[np.float64]]
-    """For each solution, the share of its task's tests that it passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,7 @@ def render(content: Content) -> str:
         funnel=funnel,
         costs=tables.costs(content.run.stages),
         score_figures=score_figures(content),
-        compared=tables.strategies_compared(
-            content.solution_scores, content.browse["strategy"], content.pairs, content.alternatives
-        ),
+        compared=content.compared,
         strategy=content.browse["strategy"],
         convergence_figures=convergence_figures(tables.convergence(content.convergence)),
         training_figures=_training(content.training_steps),
@@ -192,17 +194,11 @@ def _figure(
 
 def score_figures(content: Content) -> list[Figure]:
     """Draw how solution scores, test scores, gaps and pass shares are distributed."""
-    strategy = content.browse["strategy"]
     parts = (
-        ("Scores of solutions", tables.scores_of(content.solution_scores, strategy), "score", "main"),
-        ("Scores of tests", tables.scores_of(content.test_scores, strategy), "score", "third"),
+        ("Scores of solutions", content.solution_scores, "score", "main"),
+        ("Scores of tests", content.test_scores, "score", "third"),
         ("Tests that a solution passes", content.pass_shares, "share of its task's tests", "main"),
-        (
-            "Best minus worst score of a task",
-            tables.score_gaps(content.solution_scores, strategy),
-            "gap",
-            "main",
-        ),
+        ("Best minus worst score of a task", content.score_gaps, "gap", "main"),
     )
     drawn = []
     for title, values, x_label, tone in parts:

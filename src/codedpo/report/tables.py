@@ -1,15 +1,16 @@
 """Tables of a run -> plain numbers for its figures. Pure functions."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from codedpo.core.records import AlternativePair, Pair, PairKind
+from codedpo.core.records import PairKind
 from codedpo.report.run_folder import StageState
 
 PRODUCTS = {
@@ -110,33 +111,31 @@ def binned(values: NDArray[np.float64], low: float = 0.0, high: float = 1.0) -> 
     return edges.tolist(), counts.tolist()
 
 
+def joined(pieces: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the values of all parts of a table."""
+    return np.concatenate([np.empty(0), *pieces])
+
+
 def scores_of(table: pa.Table, strategy: str) -> NDArray[np.float64]:
     """Return the scores that one strategy gave, from columns of ``SolutionScore`` or ``TestScore``."""
-    names = table.column("strategy").to_numpy()
-    return np.asarray(table.column("score").to_numpy()[names == strategy], dtype=np.float64)
+    own = table.filter(pc.equal(table.column("strategy"), strategy))
+    return np.asarray(own.column("score").to_numpy(), dtype=np.float64)
 
 
 def score_gaps(solution_scores: pa.Table, strategy: str) -> NDArray[np.float64]:
     """Return, for each task, its best minus its worst score: 0 is a task that cannot make a pair."""
-    names = solution_scores.column("strategy").to_numpy() == strategy
-    tasks = solution_scores.column("task_id").to_numpy()[names]
-    scores = solution_scores.column("score").to_numpy()[names]
-    if not scores.size:
-        return np.empty(0)
-    _, group = np.unique(tasks.astype(str), return_inverse=True)
-    best, worst = np.full(group.max() + 1, -np.inf), np.full(group.max() + 1, np.inf)
-    np.maximum.at(best, group, scores)
-    np.minimum.at(worst, group, scores)
-    return best - worst
+    own = solution_scores.filter(pc.equal(solution_scores.column("strategy"), strategy))
+    extremes = own.group_by("task_id", use_threads=False).aggregate([("score", "max"), ("score", "min")])
+    gaps = pc.subtract(extremes.column("score_max"), extremes.column("score_min"))
+    return np.asarray(gaps.to_numpy(), dtype=np.float64)
 
 
 def pass_shares(executions: pa.Table, passed: str) -> NDArray[np.float64]:
     """Return, for each solution, the share of its cells whose outcome is ``passed``."""
-    if executions.num_rows == 0:
-        return np.empty(0)
-    solutions = executions.column("solution_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    links = executions.column("outcome").to_numpy() == passed
-    return np.asarray(np.bincount(solutions, links) / np.bincount(solutions), dtype=np.float64)
+    links = pc.cast(pc.equal(executions.column("outcome"), passed), pa.float64())
+    cells = pa.table({"solution_id": executions.column("solution_id"), "link": links})
+    shares = cells.group_by("solution_id", use_threads=False).aggregate([("link", "mean")])
+    return np.asarray(shares.column("link_mean").to_numpy(), dtype=np.float64)
 
 
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -154,18 +153,15 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float |
 
 
 def strategies_compared(
-    solution_scores: pa.Table,
-    strategy: str,
-    pairs: Sequence[Pair] = (),
-    alternatives: Sequence[AlternativePair] = (),
+    solution_scores: Iterable[pa.Table], strategy: str, pairs: pa.Table, alternatives: pa.Table
 ) -> list[dict[str, Any]]:
     """Compare each other strategy with the one that made the pairs.
 
     Args:
-        solution_scores: columns of ``SolutionScore``.
+        solution_scores: columns of ``SolutionScore``, in parts of whole tasks.
         strategy: the one that made the pairs.
-        pairs: the run's pairs; those for efficiency are left out.
-        alternatives: the correctness pairs that the others would have made.
+        pairs: columns of the run's ``Pair``; those for efficiency are left out.
+        alternatives: columns of ``AlternativePair``: the correctness pairs that the others would have made.
 
     Returns:
         For each: ``strategy``; ``same_best``, the share of tasks in which its best solutions (all that share
@@ -173,26 +169,13 @@ def strategies_compared(
         make; ``same_pairs``, the share of the run's correctness pairs that are among them, ``same_chosen`` that of
         the run's chosen solutions, both None where the run or the other has none.
     """
-    own = {_sides(pair) for pair in pairs if pair.kind == PairKind.CORRECTNESS.value}
+    own = _sides(pairs.filter(pc.equal(pairs.column("kind"), PairKind.CORRECTNESS.value)))
     own_chosen = {chosen for chosen, _ in own}
-    others: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for row in alternatives:
-        others[row.strategy].add(_sides(row))
-    by_task: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    columns = (
-        solution_scores.column(name).to_pylist() for name in ("task_id", "strategy", "solution_id", "score")
-    )
-    names: dict[str, None] = {}
-    for task_id, name, solution_id, score in zip(*columns, strict=True):
-        by_task[task_id][name][solution_id] = score
-        names.setdefault(name)
-    rows = []
-    for other in names:
-        if other == strategy:
-            continue
-        same, correlations = [], []
-        for scores in by_task.values():
-            ids = [key for key in scores[strategy] if key in scores[other]]
+    found: dict[str, tuple[list[bool], list[float]]] = {}
+    for scores in (of_task for table in solution_scores for of_task in _by_task(table)):
+        for other in (name for name in scores if name != strategy):
+            same, correlations = found.setdefault(other, ([], []))
+            ids = [key for key in scores.get(strategy, ()) if key in scores[other]]
             if not ids:
                 continue
             ours, theirs = (np.array([scores[name][key] for key in ids]) for name in (strategy, other))
@@ -200,24 +183,39 @@ def strategies_compared(
             correlation = spearman(ours, theirs)
             if correlation is not None:
                 correlations.append(correlation)
+    rows = []
+    for other, (same, correlations) in found.items():
+        sides = _sides(alternatives.filter(pc.equal(alternatives.column("strategy"), other)))
         rows.append(
             {
                 "strategy": other,
                 "same_best": float(np.mean(same)) if same else 0.0,
                 "spearman": float(np.mean(correlations)) if correlations else None,
                 "tasks": len(same),
-                "pairs": len(others[other]),
-                "same_pairs": len(own & others[other]) / len(own) if own and others[other] else None,
-                "same_chosen": len(own_chosen & {chosen for chosen, _ in others[other]}) / len(own_chosen)
-                if own and others[other]
+                "pairs": len(sides),
+                "same_pairs": len(own & sides) / len(own) if own and sides else None,
+                "same_chosen": len(own_chosen & {chosen for chosen, _ in sides}) / len(own_chosen)
+                if own and sides
                 else None,
             }
         )
     return rows
 
 
-def _sides(pair: Pair | AlternativePair) -> tuple[str, str]:
-    return pair.chosen_solution_id, pair.rejected_solution_id
+def _by_task(solution_scores: pa.Table) -> Iterable[Mapping[str, Mapping[str, float]]]:
+    """Return strategy -> solution id -> score of every task."""
+    by_task: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    columns = (
+        solution_scores.column(name).to_pylist() for name in ("task_id", "strategy", "solution_id", "score")
+    )
+    for task_id, name, solution_id, score in zip(*columns, strict=True):
+        by_task[task_id][name][solution_id] = score
+    return by_task.values()
+
+
+def _sides(pairs: pa.Table) -> set[tuple[str, str]]:
+    columns = (pairs.column(f"{side}_solution_id").to_pylist() for side in ("chosen", "rejected"))
+    return set(zip(*columns, strict=True))
 
 
 def convergence(table: pa.Table) -> list[dict[str, float]]:
