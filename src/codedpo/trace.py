@@ -1,10 +1,11 @@
 """One task through all tables: what ``codedpo trace`` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.syntax import Syntax
@@ -27,7 +28,7 @@ from codedpo.core.records import (
     Timing,
 )
 from codedpo.core.stage import StageFolder
-from codedpo.core.tables import find_rows, read_rows
+from codedpo.core.tables import find_rows, read_columns
 from codedpo.stages import STAGES, stage_path
 
 SYMBOLS = {
@@ -61,10 +62,14 @@ def trace_of(run: Path, task_id: str) -> dict[str, Any]:
     """
     if not (run / "run.json").exists():
         raise ConfigError(f"{run} is not a run folder; name one such as runs/quickstart.")
-    tasks = {task.task_id: task for task in read_rows(_parts(run, Task), Task)}
-    task = tasks.get(task_id) or next((one for one in tasks.values() if one.source_id == task_id != ""), None)
-    if task is None:
-        raise ConfigError(_no_task(run, task_id, tasks))
+    parts = _parts(run, Task)
+    found = find_rows(parts, Task, "task_id", [task_id])
+    if not found and task_id:
+        found = find_rows(parts, Task, "source_id", [task_id])
+    if not found:
+        known = read_columns(parts, Task, ["task_id"]).column(0).to_pylist()
+        raise ConfigError(_no_task(run, task_id, known))
+    task = found[0]
     task_id = task.task_id
 
     def of_task(row_type: type[Any]) -> list[dict[str, Any]]:
@@ -87,7 +92,7 @@ def trace_of(run: Path, task_id: str) -> dict[str, Any]:
     }
 
 
-def _no_task(run: Path, task_id: str, tasks: Mapping[str, Task]) -> str:
+def _no_task(run: Path, task_id: str, tasks: Collection[str]) -> str:
     """Say that a task was dropped and why, or which tasks there are."""
     dropped = _rejects(run, task_id) or _rejects(
         run, f"s{task_id[1:]}"
@@ -107,9 +112,11 @@ def _rejects(run: Path, task_id: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for stage in STAGES:
         folder = StageFolder(stage_path(run, stage.name))
-        rows = read_rows(folder.parts_of(Reject), Reject)
-        mine = [row for row in rows if row.row_id == task_id or row.row_id.startswith(f"{task_id}/")]
-        found.extend({"stage": stage.name, **asdict(row)} for row in mine)
+        for path in folder.parts_of(Reject):
+            rows = read_columns([path], Reject)
+            names = rows.column("row_id")
+            mine = rows.filter(pc.or_(pc.equal(names, task_id), pc.starts_with(names, f"{task_id}/")))
+            found.extend({"stage": stage.name, **row} for row in mine.to_pylist())
     return found
 
 
