@@ -268,6 +268,5 @@ def test_equal_named_exports_with_one_cache_load_as_they_are_on_disk(tmp_path):
         found = loaded(run, pairs)
         assert found["plain"]["train"]["chosen"] == [one.chosen for one in pairs if one.split == "train"]
         for name, export in EXPORTS.items():
-            assert found[name]["train"].num_rows == len(
-                export.rows_of(one for one in pairs if one.split == "train")
-            )
+            expected = list(export.rows_of(one for one in pairs if one.split == "train"))
+            assert found[name]["train"].num_rows == len(expected)
