@@ -74,7 +74,7 @@ def test_name_defaults_to_the_file_and_overrides_apply(tmp_path: Path) -> None:
         ("- 1", [], "holds a list"),
         ("seed: 2026-01-01", [], "quote it"),
         ("seeds: {sources: [{kind: pypi, name: toolz}]}", [], "a source of kind pypi needs version"),
-        ("seeds: {sources: [{kind: rows, path: x, license: mit}]}", [], "rows has no use for license"),
+        ("seeds: {sources: [{kind: rows, path: x, name: y}]}", [], "rows has no use for name"),
         (
             "pairs: {timing_repeats: 15}",
             [],

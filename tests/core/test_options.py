@@ -32,7 +32,7 @@ SEEN_BY = {
     "model.recording": "e2e/test_chain.py::test_a_recording_of_the_configured_model_spares_its_replies",
     "model.template": "training/test_architectures.py::test_it_trains_merges_and_is_evaluated",
     "model.options": "llm/test_openai.py::test_the_config_reaches_the_calls",
-    "seeds.sources.kind": "seeds/test_sources.py::test_rows_in_the_layout_of_the_stack",
+    "seeds.sources.kind": "seeds/test_sources.py::test_rows_in_the_layouts_of_known_sets",
     "seeds.sources.name": "seeds/test_stage.py::test_seeds_are_whole_functions_with_their_origin",
     "seeds.sources.version": "seeds/test_sources.py::test_wheel",
     "seeds.sources.path": "seeds/test_sources.py::test_folder_is_sorted_and_hidden_parts_are_skipped",

@@ -107,25 +107,98 @@ ROWS = [
     {"content": "def f(): ...", "path": "a.py", "repo_name": "x/y", "license": ["MIT", "Apache-2.0"]},
     {"content": "int main", "path": "a.c", "repo_name": "x/y", "license": ["MIT"]},
 ]
+STACK = ("content", "max_stars_repo_path", "max_stars_repo_name", "max_stars_repo_licenses")
+LAYOUTS = {
+    "CodeParrot": ("content", "path", "repo_name", "license"),
+    "github-code": ("code", "path", "repo_name", "license"),
+    "The Stack": STACK,
+    "The Stack, small sample": ("content", "path", "repository_name", "licenses"),
+    "The Stack v2 with contents": ("content", "path", "repo_name", "detected_licenses"),
+}
+OTHERS = {"content_id": "0" * 40, "license_type": "permissive", "max_issues_repo_licenses": ["GPL-3.0"]}
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"])
-def test_rows_in_the_layout_of_the_stack(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    lines = "".join(json.dumps(row) + "\n" for row in ROWS)
-    if name.endswith("parquet"):
-        pq.write_table(pa.Table.from_pylist(ROWS), path)
-    elif name.endswith("gz"):
+def renamed(names: tuple[str, ...]) -> list[dict[str, object]]:
+    """Return the rows with other names of their columns, as many as there are, among columns that are not needed."""
+    return [OTHERS | dict(zip(names, row.values(), strict=False)) for row in ROWS]
+
+
+def table(path: Path, rows: list[dict[str, object]]) -> str:
+    """Write rows in the form that the name asks for."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif path.suffix == ".gz":
         path.write_bytes(gzip.compress(lines.encode()))
     else:
         path.write_text(lines)
-    assert list(read(SourceConfig(kind="rows", path=str(path)))) == [
+    return str(path)
+
+
+NAMES = ["rows.jsonl", "rows.jsonl.gz", "rows.parquet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rows_in_the_layouts_of_known_sets(tmp_path: Path, layout: str, name: str) -> None:
+    path = table(tmp_path / name, renamed(LAYOUTS[layout]))
+    assert list(read(SourceConfig(kind="rows", path=path))) == [
         SourceFile("x/y", "a.py", ("mit", "apache-2.0"), "def f(): ...")
     ]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_licence_may_be_a_word(tmp_path: Path, name: str) -> None:
+    path = table(tmp_path / name, [ROWS[0] | {"license": "MIT"}])
+    assert list(read(SourceConfig(kind="rows", path=path))) == [
+        SourceFile("x/y", "a.py", "mit", "def f(): ...")
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_without_licence_take_the_one_that_is_stated_or_are_refused(tmp_path: Path, name: str) -> None:
+    source = SourceConfig(kind="rows", path=table(tmp_path / name, renamed(STACK[:3])))  # as in StarCoderData
+    sentence = (
+        rf"{name} has no column license or max_stars_repo_licenses .*; it has content_id, .*, max_stars_repo_name: "
+        r"rename its columns, or state the licence of all rows as seeds\.sources\.license\."
+    )
+    with pytest.raises(DataError, match=sentence):
+        list(read(source))
+    (file,) = read(source.model_copy(update={"license": "Permissive"}))
+    assert file == SourceFile("x/y", "a.py", "permissive", "def f(): ...")
+    stated = SourceConfig(kind="rows", path=table(tmp_path / name, ROWS), license="mit")
+    with pytest.raises(ConfigError, match=rf"{name} states licences in license; leave"):
+        list(read(stated))
+
+
+def test_columns_that_are_not_needed_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    damaged = b"a page that nobody needs to read"
+    pq.write_table(
+        pa.Table.from_pylist([{**ROWS[0], "other": damaged}]), path, compression="none", use_dictionary=False
+    )
+    content = path.read_bytes()
+    column = pq.read_metadata(path).row_group(0).column(4)
+    assert column.path_in_schema == "other"
+    start = column.data_page_offset
+    path.write_bytes(content[:start] + b"\xff" * 16 + content[start + 16 :])
+    with pytest.raises((OSError, pa.ArrowException)):
+        pq.read_table(path)
+    (file,) = read(SourceConfig(kind="rows", path=str(path)))
+    assert isinstance(file, SourceFile)
+
+
 @pytest.mark.parametrize(
-    ("line", "message"), [("{", "not JSON"), ("[]", "not an object"), ("{}", "lacks content")]
+    ("line", "message"),
+    [
+        ("{", "line 1 of .* is not JSON"),
+        ("[]", "line 1 of .* is not an object"),
+        ("{}", "line 1 of .* has no column content or code, and no path or .*; it has none"),
+        (
+            json.dumps({key: value for key, value in ROWS[0].items() if key != "content"}),
+            "line 1 of .* has no column content or code; it has path, repo_name, license: rename its columns.$",
+        ),
+    ],
 )
 def test_bad_rows_are_named(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "rows.jsonl").write_text(line)

@@ -80,7 +80,8 @@ class SourceConfig(Section):
     """Where seeds come from."""
 
     kind: Literal["pypi", "folder", "rows"]
-    """A package of PyPI (never imported), a folder or git checkout, or JSONL/Parquet in The Stack's layout."""
+    """A package of PyPI (never imported), a folder or git checkout, or a table of files (JSONL, also gzipped, or
+    Parquet) with the columns of The Stack, github-code or CodeParrot: content, path, repo_name, license."""
     name: str = ""
     """Package name (kind ``pypi``) or the name that seeds of a folder carry."""
     version: str = ""
@@ -88,14 +89,15 @@ class SourceConfig(Section):
     path: str = ""
     """Folder, JSONL or Parquet file."""
     license: str = ""
-    """SPDX identifier of a folder, or of a package whose own metadata is silent or wrong; rows carry theirs."""
+    """SPDX identifier of a folder, of a package whose own metadata is silent or wrong, or of all rows of a table that
+    has no column for it (StarCoderData: say ``permissive`` here and in ``seeds.licenses``)."""
 
     @model_validator(mode="after")
     def _complete(self) -> "SourceConfig":
         needed, allowed = {
             "pypi": (("name", "version"), ("license",)),
             "folder": (("path", "license"), ("name",)),
-            "rows": (("path",), ()),
+            "rows": (("path",), ("license",)),
         }[self.kind]
         missing = [key for key in needed if not getattr(self, key)]
         if missing:

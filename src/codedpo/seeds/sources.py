@@ -1,4 +1,4 @@
-"""Where seeds come from: packages of PyPI, folders, tables in The Stack's layout. Read as files, never imported."""
+"""Where seeds come from: packages of PyPI, folders, tables of files. Read as files, never imported."""
 
 import gzip
 import io
@@ -7,7 +7,7 @@ import tarfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
@@ -26,6 +26,16 @@ _SKIPPED_FOLDERS = frozenset({"node_modules", "site-packages", "__pycache__", "b
 _MOST_BYTES_READ_TWICE = 2**30
 """A file that is larger is recognised by its size and time, since every command would read it for its digest."""
 
+_COLUMNS = {
+    "content": ("content", "code"),
+    "path": ("path", "max_stars_repo_path"),
+    "repo_name": ("repo_name", "max_stars_repo_name", "repository_name"),
+    "license": ("license", "max_stars_repo_licenses", "licenses", "detected_licenses"),
+}
+"""What a row holds -> the names of its column: those of CodeParrot, which github-code (``code``), The Stack
+(``max_stars_repo_*``), its small sample (``repository_name``, ``licenses``) and The Stack v2, once its contents are
+fetched (``detected_licenses``), have otherwise. The first that a table has counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -41,7 +51,7 @@ def read(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     """Yield the Python files of a source, sorted by path; a file that cannot be decoded is a reject.
 
     Raises:
-        ConfigError: the folder or file does not exist.
+        ConfigError: the folder or file does not exist, or a licence is given for rows that state theirs.
         DataError: the archive or table is broken or lacks a column.
         BackendError: the package cannot be downloaded.
     """
@@ -142,41 +152,65 @@ def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     path = Path(source.path)
     if not path.is_file():
         raise ConfigError(f"the table {path} does not exist; mend seeds.sources.path.")
-    for number, row in enumerate(_table(path)):
-        missing = {"content", "path", "repo_name", "license"} - row.keys()
-        if missing:
-            raise DataError(
-                f"row {number} of {path} lacks {', '.join(sorted(missing))}; each row needs content, path, repo_name "
-                "and license, as The Stack has them."
-            )
+    rows = _parquet_rows if path.suffix == ".parquet" else _json_rows
+    for row in rows(path, source.license):
         if not str(row["path"]).endswith(".py"):
             continue
-        given = row["license"]
+        given = row.get("license", source.license)
         licenses = (
             tuple(str(item).lower() for item in given) if isinstance(given, list) else str(given).lower()
         )
         yield SourceFile(str(row["repo_name"]), str(row["path"]), licenses, str(row["content"]))
 
 
-def _table(path: Path) -> Iterator[dict[str, Any]]:
-    if path.suffix == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+def _columns(found: Collection[str], place: str, license_name: str) -> dict[str, str]:
+    """Return the name of the column that holds each of ``_COLUMNS``, without the licence where it is given.
 
-        try:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=1000):
-                yield from batch.to_pylist()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(
-                f"{path} is not readable Parquet ({error}); give JSON lines or Parquet."
-            ) from error
-        return
+    Raises:
+        DataError: a column is missing.
+        ConfigError: a licence is given, and rows state theirs.
+    """
+    columns = {key: next((name for name in names if name in found), "") for key, names in _COLUMNS.items()}
+    if license_name and columns["license"]:
+        raise ConfigError(
+            f"{place} states licences in {columns['license']}; leave seeds.sources.license out."
+        )
+    if license_name:
+        del columns["license"]
+    if missing := [" or ".join(_COLUMNS[key]) for key, name in columns.items() if not name]:
+        remedy = "rename its columns"
+        if not columns.get("license", "given"):
+            remedy += ", or state the licence of all rows as seeds.sources.license"
+        raise DataError(
+            f"{place} has no column {', and no '.join(missing)}; it has {', '.join(found) or 'none'}: {remedy}."
+        )
+    return columns
+
+
+def _parquet_rows(path: Path, license_name: str) -> Iterator[dict[str, Any]]:
+    """Yield what is needed of each row, batch by batch, and read no other column."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        columns = _columns(file.schema_arrow.names, str(path), license_name)
+        for batch in file.iter_batches(batch_size=1000, columns=list(columns.values())):
+            for row in batch.to_pylist():
+                yield {key: row[name] for key, name in columns.items()}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} is not readable Parquet ({error}); give JSON lines or Parquet.") from error
+
+
+def _json_rows(path: Path, license_name: str) -> Iterator[dict[str, Any]]:
     opener = gzip.open if path.suffix == ".gz" else open
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
-                yield _row(path, number, line)
+                row = _row(path, number, line)
+                columns = _columns(row, f"line {number} of {path}", license_name)
+                yield {key: row[name] for key, name in columns.items()}
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read after line {number} ({error}); give whole JSON lines in UTF-8, gzipped where "
