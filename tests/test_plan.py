@@ -139,6 +139,15 @@ def test_a_base_run_of_another_version_is_counted(tmp_path: Path) -> None:
     assert "of another version" in plan.notes[1]
 
 
+def test_a_recording_is_named_and_its_replies_are_counted() -> None:
+    recording = Path(__file__).resolve().parents[1] / "experiments" / "small" / "answers.jsonl.gz"
+    plan = plan_of(config(model={"recording": str(recording)}))
+    assert plan.lines == plan_of(config()).lines
+    assert (
+        f"{recording} (8,664 of openvino/1d9614638d18024d-q8_0/8bb4aad161484801) are counted" in plan.notes[1]
+    )
+
+
 def test_outlook_says_what_a_run_up_to_a_stage_takes_here() -> None:
     def hours(until: str) -> float:
         return float(outlook(config(), until).split()[1])

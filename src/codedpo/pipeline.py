@@ -154,6 +154,8 @@ def check_variant(config: Config, variant: Config, until: str) -> None:
     """
     services = Services(variant, variant.run_folder, Voice(quiet=True))
     try:
+        if variant.model != config.model:  # The run sees to its own.
+            services.check_recording()
         for name, check in stage_checks(variant, until).items():
             if name != "executions" or variant.sandbox != config.sandbox:  # a cluster takes long to start
                 check(services)
@@ -232,8 +234,9 @@ def _run_stage(
     _module_of(stage).run(context)
     summary = folder.finish()
     seconds = time.monotonic() - start
+    replies = _replies(summary) if config.model.recording and "model" in stage.services else ""
     voice.say(
-        f"  {_counts(summary)} in {seconds:.0f} s",
+        f"  {_counts(summary)}{replies} in {seconds:.0f} s",
         event="stage_finished",
         stage=stage.name,
         rows=summary.rows,
@@ -248,6 +251,11 @@ def _counts(summary: StageSummary) -> str:
     rows = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in summary.rows.items()) or "done"
     rejected = sum(summary.rejects.values())
     return f"{rows}; {rejected:,} rejected" if rejected else rows
+
+
+def _replies(summary: StageSummary) -> str:
+    recorded, new = (int(summary.counters.get(f"{origin}_replies", 0)) for origin in ("recorded", "new"))
+    return f"; {recorded:,} replies recorded, {new:,} new"
 
 
 def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") -> dict[str, StageSummary]:

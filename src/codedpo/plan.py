@@ -17,6 +17,7 @@ from rich.table import Table
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
 from codedpo.core.processor import Processor, this_processor
+from codedpo.llm.recorded import replies_by_model
 from codedpo.stages import AFTER_DATA, STAGES, Stage, stage_position
 from codedpo.tasks.given import read_tasks
 
@@ -98,11 +99,11 @@ def plan_of(config: Config, processor: Processor | None = None, until: str = "re
 
     Raises:
         ConfigError: there is no stage of that name.
-        DataError: the file of given tasks cannot be read.
+        DataError: the file of given tasks, or the recording, cannot be read.
     """
     processor = processor or this_processor()
     own: Iterable[PlanLine] = _lines(config, processor)
-    notes = [_basis(processor)]
+    notes = [_basis(processor), *_recorded(config)]
     base = Path(config.base_run) / "config.resolved.json"
     if config.base_run and base.is_file():
         try:
@@ -138,6 +139,17 @@ def _basis(processor: Processor) -> str:
         f"{of_bytes} fast 8-bit products (VNNI, AMX) for generation and {of_bfloat16} fast bfloat16 products "
         f"(AVX-512 BF16, AMX) for training, like this {processor.name}."
     )
+
+
+def _recorded(config: Config) -> Iterator[str]:
+    """Say what a recording holds; whether it fits is known once the weights are there, which a plan does not get."""
+    path = config.model.recording
+    if path:
+        held = ", ".join(f"{count:,} of {name}" for name, count in replies_by_model(Path(path)).items())
+        yield (
+            f"Replies in {path} ({held or 'none'}) are counted, but not asked for again where their model runs; where "
+            "another one does, the run is refused, as codedpo check tells."
+        )
 
 
 def _lines(config: Config, processor: Processor) -> tuple[PlanLine, ...]:

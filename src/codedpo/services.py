@@ -15,6 +15,8 @@ from codedpo.core.progress import Voice
 from codedpo.core.registry import load
 from codedpo.llm.base import Generator, Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.pinned import PINNED
+from codedpo.llm.recorded import replies_by_model
 from codedpo.llm.template import ChatTemplate, template_of
 from codedpo.llm.weights import ResolvedModel, resolve
 from codedpo.sandbox.base import SAFE_LEVEL, Sandbox
@@ -46,7 +48,17 @@ class Services:
 
     @cached_property
     def generator(self) -> CachedGenerator:
-        """The model that writes tasks, solutions and tests, behind the run's request cache."""
+        """The model that writes tasks, solutions and tests, behind the run's request cache.
+
+        Raises:
+            ConfigError: it cannot be what the config names, or the recording has no reply of it.
+        """
+        self.check_recording()
+        return self.cached(self._engine)
+
+    @cached_property
+    def _engine(self) -> Generator:
+        """The model without the cache."""
         model = self.config.model
         kind = load(GENERATORS, model.kind, model.path, what="generator")
         if model.options and model.kind in ("local", "transformers"):
@@ -54,7 +66,34 @@ class Services:
         inner: Generator = kind.from_config(model, self.config.resources)
         if origin := getattr(inner, "origin", ""):
             self.origins["generator"] = f"{self._written_by}: {origin}"
-        return self.cached(inner)
+        return inner
+
+    def check_recording(self) -> None:
+        """See that the recording has replies of the model: where it has none, hours go by before that is noticed.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if not self.config.model.recording:
+            return
+        identity, recorded = self._engine.identity, self._recorded()
+        if identity in recorded:
+            return
+        remedy = "run the model that is recorded"
+        if pinned := PINNED.get(self.config.model.name):
+            copy = f"{identity.partition('/')[0]}/{pinned.sha256[:16]}"
+            if not identity.startswith(copy) and any(other.startswith(copy) for other in recorded):
+                remedy = f"set HF_HUB_OFFLINE=1 to take what is recorded, {pinned.note} from PyPI"
+        raise ConfigError(
+            f"model.recording {self.config.model.recording} holds replies of {', '.join(recorded) or 'no model'}, and "
+            f"none of the model of this run, {identity} ({self.origins['generator']}); {remedy}, or leave it out to "
+            "have every reply generated."
+        )
+
+    def _recorded(self) -> Counter[str]:
+        """Count the replies that the recording, if there is one, has of each model."""
+        path = self.config.model.recording
+        return replies_by_model(Path(path)) if path else Counter()
 
     def cached(self, inner: Generator) -> CachedGenerator:
         """Put a generator behind the run's request cache, those of the runs that it is based on, and a recording."""
@@ -95,7 +134,9 @@ class Services:
         (reply,) = self.generator.inner.generate([request])
         if reply.finish_reason == "refused":
             raise BackendError(f"the model refuses to answer ({reply.text}); check its name and its server.")
-        return f"{self.config.model.name} answers ({reply.completion_tokens} tokens)"
+        found = f"{self.config.model.name} answers ({reply.completion_tokens} tokens)"
+        recorded = self._recorded()[self.generator.identity]
+        return f"{found}; {recorded:,} replies of it are recorded" if recorded else found
 
     def problems(self, benchmark: str) -> tuple[Problem, ...]:
         """Return the problems of a benchmark, from the data folder or its public home.
@@ -107,9 +148,11 @@ class Services:
 
     def release_generator(self) -> None:
         """Free the model's memory; it is built again if asked for."""
-        generator = self.__dict__.pop("generator", None)
+        engine, generator = (self.__dict__.pop(name, None) for name in ("_engine", "generator"))
         if generator is not None:
             generator.close()
+        elif engine is not None:
+            engine.close()
 
     @cached_property
     def weights(self) -> ResolvedModel:

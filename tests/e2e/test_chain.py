@@ -259,6 +259,12 @@ def test_a_recording_of_the_configured_model_spares_its_replies(
     export_recording(config.run_folder / "requests.sqlite", file)
     found = until_pairs(tmp_path / "second", f"model={{kind: local, name: {tiny}, recording: {file}}}")
     assert found == recorded
+    stages = [
+        StageFolder(tmp_path / "second" / "chain" / name).summary() for name in ("2-tasks", "3-candidates")
+    ]
+    counts = [stage.counters for stage in stages if stage]
+    assert sum(count["recorded_replies"] for count in counts) == len(read_recording(ANSWERS))
+    assert not any("new_replies" in count or "cached_replies" in count for count in counts)
 
 
 def without_tokens(tables: dict[str, list[Any]]) -> dict[str, list[Any]]:

@@ -138,6 +138,9 @@ def test_a_recording_answers_first_and_the_model_gives_the_rest(tmp_path: Path) 
     cache = CachedGenerator(model, tmp_path / "own.sqlite", recording=tmp_path / "recording.jsonl.gz")
     assert replies.items() <= texts(cache.generate([ask(3)])).items()
     assert model.given == 1
+    list(cache.generate([ask(3)]))
+    counters = {name: count for name, count in cache.counters.items() if name.endswith("_replies")}
+    assert counters == {"recorded_replies": 4, "cached_replies": 1, "new_replies": 1}
     assert cache.export(tmp_path / "both.jsonl.gz") == 3
     other = Numbers()
     other.identity = "other"

@@ -60,7 +60,8 @@ class ModelConfig(Section):
     path: str = ""
     """Recording (kind ``recorded``) or ``package.module:name`` (kind ``plugin``)."""
     recording: str = ""
-    """Replies that this model gave before (``*.jsonl.gz``): used where they fit, so that only others are asked for."""
+    """Replies that this model gave before (``*.jsonl.gz``): used where they fit, so that only others are asked for. A
+    recording without any of this model (its weights, template and engine) is refused."""
     template: str = "auto"
     """How messages become the text that weights read, in generation, training and evaluation alike: ``auto`` (the chat
     template of the weights, ``plain`` where they have none), ``plain``, or a Jinja file. Endpoints apply their own."""

@@ -115,7 +115,7 @@ class CachedGenerator:
 
     @property
     def counters(self) -> dict[str, float]:
-        """Replies and tokens, cached and new, since this object was made, and what ``inner`` counts itself."""
+        """Replies and tokens, cached, recorded and new, of this object, and what ``inner`` counts itself."""
         return {**getattr(self.inner, "counters", {}), **self._counters}
 
     @property
@@ -134,8 +134,8 @@ class CachedGenerator:
             cached = self._lookup(key, group[0])
             for request in group:
                 for position in sorted(cached.keys() & _positions(request)):
-                    reply = replace(cached[position], request_id=request.request_id)
-                    yield self._counted(reply, "cached")
+                    origin = "recorded" if cached[position] == self._recorded[key].get(position) else "cached"
+                    yield self._counted(replace(cached[position], request_id=request.request_id), origin)
             inner_id = f"{group[0].request_id} (request {key})"
             key_of[inner_id] = key
             for first, count in _runs({*chain.from_iterable(map(_positions, group))} - cached.keys()):

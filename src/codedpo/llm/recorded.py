@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +35,15 @@ def read_recording(path: Path) -> list[dict[str, Any]]:
             f"{path}, line {len(rows) + 1}, is no readable recording of replies ({error}); export it again."
         ) from error
     return rows
+
+
+def replies_by_model(path: Path) -> Counter[str]:
+    """Count the replies of each model in a recording, by its identity.
+
+    Raises:
+        DataError: the file is missing, torn, or not a recording.
+    """
+    return Counter(row["model"] for row in read_recording(path))
 
 
 class RecordedGenerator:

@@ -24,7 +24,7 @@ PRODUCTS = {
     "evaluation": ("samples",),
 }
 """The tables whose rows a stage is there to make; its drops are rows that would have been theirs."""
-HIDDEN_COUNTERS = ("_tokens", "new_replies", "cached_replies")
+HIDDEN_COUNTERS = ("_tokens", "new_replies", "cached_replies", "recorded_replies")
 """Counters that the table of costs shows."""
 BINS = 20
 
@@ -53,6 +53,7 @@ class CostRow:
     prompt_tokens: int
     completion_tokens: int
     cached_replies: int
+    """Recorded ones among them."""
 
 
 def _counted(counters: Mapping[str, float], name: str) -> int:
@@ -98,7 +99,9 @@ def costs(stages: Iterable[StageState]) -> list[CostRow]:
             wall_seconds=state.summary.wall_seconds,
             prompt_tokens=_counted(state.summary.counters, "prompt_tokens"),
             completion_tokens=_counted(state.summary.counters, "completion_tokens"),
-            cached_replies=_counted(state.summary.counters, "cached_replies"),
+            cached_replies=sum(
+                _counted(state.summary.counters, f"{origin}_replies") for origin in ("cached", "recorded")
+            ),
         )
         for state in stages
         if state.summary is not None
