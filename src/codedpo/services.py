@@ -79,7 +79,7 @@ class Services:
         identity, recorded = self._engine.identity, self._recorded()
         if identity in recorded:
             return
-        remedy = "run the model that is recorded"
+        remedy = "run what is recorded (weights, engine and template)"
         if pinned := PINNED.get(self.config.model.name):
             copy = f"{identity.partition('/')[0]}/{pinned.sha256[:16]}"
             if not identity.startswith(copy) and any(other.startswith(copy) for other in recorded):
