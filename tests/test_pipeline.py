@@ -277,9 +277,7 @@ def test_a_recording_of_another_model_is_refused_before_the_first_stage(
     server: ReplayServer, tmp_path: Path
 ) -> None:
     config = config_of(tmp_path, server.url, f"model.recording={RECORDING}")
-    with pytest.raises(
-        ConfigError, match=rf"replies of {RECORDED}, .* openai/recorded/chat .*; run what is"
-    ):
+    with pytest.raises(ConfigError, match=rf"replies of {RECORDED}, .* openai/recorded/chat .*; run what is"):
         run(config)
     assert not (config.run_folder / "1-seeds").exists()
 
