@@ -9,7 +9,6 @@ the other once and kept in the cache, under the digest of what it was made from:
 """
 
 import json
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from pathlib import Path
 from codedpo.core.cache import cache_folder, lock
 from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.fingerprint import digest_of, file_sha256
+from codedpo.core.hub import endpoint, offline
 from codedpo.llm.gguf_header import read_header
 from codedpo.llm.pinned import PINNED, pinned_gguf
 
@@ -191,14 +191,13 @@ def _embedded(name: str) -> ResolvedModel:
 
 def _hub_obstacle(hub_id: str) -> str:
     """Say why the hub cannot be used, or return an empty string."""
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("0", "", "false", "no"):
+    if offline():
         return "HF_HUB_OFFLINE is set"
     try:
         import huggingface_hub  # noqa: F401
     except ImportError:
         return "the package huggingface_hub is not installed"
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    request = urllib.request.Request(f"{endpoint}/{hub_id}/resolve/main/config.json", method="HEAD")
+    request = urllib.request.Request(f"{endpoint()}/{hub_id}/resolve/main/config.json", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_S):
             return ""
