@@ -66,7 +66,7 @@ def checks_of(
     config = load_config(path, list(overrides)) if path else config_of({"name": "check"}, list(overrides))
     stages = stages_until(until, config)
     needed = {service for stage in stages for service in stage.services}
-    services = Services(config, config.run_folder, Voice(quiet=True))
+    services = Services(config, config.run_folder, Voice())
     checks = [_attempt("settings", lambda: _settings(config, until))]
     try:
         if "sandbox" in needed:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.benchmarks import load_benchmark
-from codedpo.benchmarks.base import Benchmark, Problem, WritesFiles
+from codedpo.benchmarks.base import Benchmark, Problem, Published, WritesFiles
+from codedpo.benchmarks.data import find
 from codedpo.core.config import Config
 from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.progress import Voice
@@ -138,13 +139,22 @@ class Services:
         recorded = self._recorded()[self.generator.identity]
         return f"{found}; {recorded:,} replies of it are recorded" if recorded else found
 
-    def problems(self, benchmark: str) -> tuple[Problem, ...]:
-        """Return the problems of a benchmark, from the data folder or its public home.
+    def benchmark(self, name: str) -> Benchmark:
+        """Return a benchmark whose data is at hand; what has to be fetched for it is said first.
 
         Raises:
-            DataError: the data is missing or has another sha256.
+            ConfigError: there is no such benchmark.
+            DataError: its data is nowhere and cannot be fetched, or has another content than the published one.
         """
-        return load_benchmark(benchmark, self.config.resources.data_folder).problems()
+        folder = self.config.resources.data_folder
+        benchmark = load_benchmark(name, folder)
+        for file in benchmark.data_files if isinstance(benchmark, Published) else ():
+            find(file, folder, self.voice.say)
+        return benchmark
+
+    def problems(self, benchmark: str) -> tuple[Problem, ...]:
+        """Return the problems of a benchmark; raises what ``benchmark`` does."""
+        return self.benchmark(benchmark).problems()
 
     def release_generator(self) -> None:
         """Free the model's memory; it is built again if asked for."""

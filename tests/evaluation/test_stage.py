@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.humaneval import HumanEval
 from codedpo.context import StageContext
 from codedpo.core.config import Config, EvaluationConfig, ResourcesConfig
@@ -76,6 +77,7 @@ def context_in(data_folder, sandbox, replay):
             weights=SimpleNamespace(name="base"),
             cached=lambda inner: CachedGenerator(inner, folder / "requests.sqlite"),
             sandbox_for=lambda benchmark: sandbox,
+            benchmark=lambda name: load_benchmark(name, data_folder),
         )
         own = StageFolder(folder / "8-evaluation").open({"stage": "evaluation"})
         return StageContext(

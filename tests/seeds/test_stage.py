@@ -15,6 +15,7 @@ from codedpo.core.records import Reject, Seed
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
 from codedpo.seeds.stage import run
+from codedpo.services import Services
 
 MODULES = (
     "statistics",
@@ -49,7 +50,8 @@ def seeds_of(path, sources, data_folder, **settings):
         resources=ResourcesConfig(data_folder=str(data_folder)),
     )
     folder = StageFolder(path).open({"stage": "seeds"})
-    run(StageContext("seeds", config, folder, {}, {}, None, Voice(quiet=True)))
+    voice = Voice(quiet=True)
+    run(StageContext("seeds", config, folder, {}, {}, Services(config, path, voice), voice))
     return read_rows(folder.parts_of(Seed), Seed), read_rows(folder.parts_of(Reject), Reject)
 
 

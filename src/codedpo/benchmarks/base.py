@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from codedpo.benchmarks.data import DataFile
 from codedpo.sandbox.base import Job, Sandbox
 
 MODULES = ("numpy",)
@@ -45,6 +46,13 @@ class Problem:
 
 
 @runtime_checkable
+class Published(Protocol):
+    """A benchmark whose data is fetched from its public home where it is not at hand (``benchmarks.data``)."""
+
+    data_files: tuple[DataFile, ...]
+
+
+@runtime_checkable
 class WritesFiles(Protocol):
     """A benchmark with answers that write files, in ways that only a real folder serves."""
 
@@ -71,7 +79,7 @@ class Benchmark(Protocol):
         """Return all problems in published order.
 
         Raises:
-            DataError: the data is not in the data folder and cannot be had otherwise, or has another sha256.
+            DataError: the data is nowhere and cannot be fetched, or has another content than the published one.
         """
         ...
 

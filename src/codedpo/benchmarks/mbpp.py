@@ -2,8 +2,6 @@
 
 import ast
 import builtins
-import gzip
-import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,15 +9,23 @@ from typing import Any
 
 from codedpo.benchmarks.assertions import names_in, parse, split
 from codedpo.benchmarks.base import MODULES, Problem
-from codedpo.benchmarks.data import DataFile, find, read_json_lines
+from codedpo.benchmarks.data import DataFile, find, read_json, read_json_lines
 from codedpo.sandbox.base import Check, Job, Limits
 
-_HOME = "google-research/google-research, folder mbpp"
+_HOME = "https://raw.githubusercontent.com/google-research/google-research/f82046ba5aabbbb427dbfd38a254d26bff08b533/mbpp"
 SANITIZED = DataFile(
-    "mbpp/sanitized-mbpp.json.gz", "26a853672473fde1408bfc7233eea86d5d21300a7f8bfba95af4d1f1dbf5709b", _HOME
+    path="mbpp/sanitized-mbpp.json",
+    sha256="ca95deaa9a01ef0a6f439f88bcf0dd3db3563d22f22aad6cae04ebb9a8d8c8e9",
+    urls=(f"{_HOME}/sanitized-mbpp.json",),
+    megabytes=0.3,
+    licence="CC-BY-4.0",
 )
 FULL = DataFile(
-    "mbpp/mbpp.jsonl.gz", "29845b0dc86965fbbab7505194f48ab10913fb473fe1c8283672002d2cd7ee94", _HOME
+    path="mbpp/mbpp.jsonl",
+    sha256="ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
+    urls=(f"{_HOME}/mbpp.jsonl",),
+    megabytes=0.6,
+    licence="CC-BY-4.0",
 )
 LIMITS = Limits(cpu_seconds=10.0)
 """The canonical solution of Mbpp/123 takes 3 to 6 s of CPU time."""
@@ -29,14 +35,15 @@ class Mbpp:
     """The 427 problems whose wording and tests were checked by hand."""
 
     modules: tuple[str, ...] = MODULES
+    data_files: tuple[DataFile, ...] = (SANITIZED,)
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems."""
-        with gzip.open(find(SANITIZED, self._data_folder), "rt", encoding="utf-8") as file:
-            return tuple(_problem("mbpp", row, row["prompt"], row["test_imports"]) for row in json.load(file))
+        rows = read_json(find(SANITIZED, self._data_folder))
+        return tuple(_problem("mbpp", row, row["prompt"], row["test_imports"]) for row in rows)
 
     def request(self, problem: Problem) -> str:
         """Return the message of a chat model: the sentence and all assertions, as in the paper."""
@@ -54,6 +61,8 @@ class Mbpp:
 
 class MbppFull(Mbpp):
     """All 974 problems, unchecked: what the training data has to be kept apart from."""
+
+    data_files = (FULL,)
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems."""

@@ -17,15 +17,27 @@ from codedpo.benchmarks.humaneval import completion_request, program
 from codedpo.sandbox.base import Check, Job, Limits
 
 HUMANEVAL_PLUS = DataFile(
-    "humanevalplus/HumanEvalPlus.jsonl.gz",
-    "272720b90ac375502c8ed23cd791c2a93dfb22a911641a494da74a426c09f101",
-    "evalplus/humanevalplus_release, v0.1.10",
+    path="humanevalplus/HumanEvalPlus.jsonl",
+    sha256="42526ec0e7d5f3ee0b06d6ced98f8c8bae3d76519151bfb3d36f79010645bd7f",
+    urls=(
+        "https://raw.githubusercontent.com/evalplus/humanevalplus_release/200defce9e3429d28ca215b6dd061c0f7f31c18b"
+        "/HumanEvalPlus.jsonl.gz",
+    ),
+    megabytes=0.9,
+    licence="Apache-2.0",
 )
+"""Version 0.1.10; the tag of that name has the file of 0.1.9."""
 MBPP_PLUS = DataFile(
-    "mbppplus/MbppPlus.jsonl.gz",
-    "af43697e8791c4c149bdfd6b489d8b5412507551ac20e28a439f650b8225db63",
-    "evalplus/mbppplus_release, v0.2.0",
+    path="mbppplus/MbppPlus.jsonl",
+    sha256="b54e762755248ca411b523c917fa9f93c07b5ff2966bf60b3917b853926a3dad",
+    urls=(
+        "https://raw.githubusercontent.com/evalplus/mbppplus_release/64fc4195b858a17cdfdb3324f0baf37939144e14"
+        "/MbppPlus.jsonl.gz",
+    ),
+    megabytes=0.3,
+    licence="Apache-2.0",
 )
+"""Version 0.2.0."""
 CPU_SECONDS = 1.0
 SLOW = {
     "catalan_number": 2.0,
@@ -92,14 +104,15 @@ class HumanEvalPlus:
 
     modules: tuple[str, ...] = MODULES
     name = "humanevalplus"
-    file = HUMANEVAL_PLUS
+    data_files: tuple[DataFile, ...] = (HUMANEVAL_PLUS,)
 
     def __init__(self, data_folder: Path | str = "") -> None:
         self._data_folder = data_folder
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems."""
-        return tuple(_problem(self.name, row) for row in read_json_lines(find(self.file, self._data_folder)))
+        (file,) = self.data_files
+        return tuple(_problem(self.name, row) for row in read_json_lines(find(file, self._data_folder)))
 
     def request(self, problem: Problem) -> str:
         """Return the message of a chat model."""
@@ -121,7 +134,7 @@ class MbppPlus(HumanEvalPlus):
     """378 problems; the first ``len(problem.base_inputs)`` checks of a job are MBPP's own inputs."""
 
     name = "mbppplus"
-    file = MBPP_PLUS
+    data_files = (MBPP_PLUS,)
 
 
 def limits(function: str) -> Limits:

@@ -394,7 +394,8 @@ class ResourcesConfig(Section):
     execution_cache: str = ""
     """SQLite file that remembers what a program did on a test, for all runs that name it; empty: none."""
     data_folder: str = ""
-    """Folder of benchmark data, looked at before PyPI; empty: the variable ``CODEDPO_DATA_DIR``."""
+    """Folder of benchmark data (``docs/evaluation.md`` lists the files), looked at before anything is fetched; empty:
+    the variable ``CODEDPO_DATA_DIR``."""
     engine_cache_gb: Positive = 4
     """Memory for the local engine's key-value cache."""
     max_sequences: Positive = 128

@@ -18,7 +18,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.base import Problem
 from codedpo.context import cpu_seconds
 from codedpo.core.config import Config
@@ -148,9 +147,7 @@ class _Evaluation:
         self.graded: dict[str, dict[str, list[bool]]] = {}
         """Verdicts that came with a file of samples: subject -> task id -> program by program."""
         names = config.evaluation.benchmarks
-        self.benchmarks: Benchmarks = {
-            name: load_benchmark(name, config.resources.data_folder) for name in names
-        }
+        self.benchmarks: Benchmarks = {name: self.services.benchmark(name) for name in names}
         self.all_problems = {name: self.benchmarks[name].problems() for name in names}
         self.problems: dict[str, tuple[Problem, ...]] = {
             name: found[: config.evaluation.limit or None] for name, found in self.all_problems.items()

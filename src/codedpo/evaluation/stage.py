@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.base import Problem
 from codedpo.context import Part, StageContext
 from codedpo.core.config import ModelConfig
@@ -42,9 +41,7 @@ def check(services: Services) -> str:
 def run(context: StageContext) -> None:
     """Write samples and figures of both models, and the samples in the format that evalplus reads."""
     section = context.config.evaluation
-    benchmarks = {
-        name: load_benchmark(name, context.config.resources.data_folder) for name in section.benchmarks
-    }
+    benchmarks = {name: context.services.benchmark(name) for name in section.benchmarks}
     problems = {name: benchmark.problems()[: section.limit or None] for name, benchmark in benchmarks.items()}
     items = [
         Item(model, name, problem)

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.decontamination import Decontaminator
 from codedpo.context import StageContext
 from codedpo.core.config import SeedsConfig, SourceConfig
@@ -60,11 +59,7 @@ def run(context: StageContext) -> None:
                 advance(1)
         part.count("candidates", len(found))
         unique = without_repeats(found, settings.near_duplicate_threshold, rejects)
-        problems = [
-            problem
-            for name in benchmarks
-            for problem in load_benchmark(name, context.config.resources.data_folder).problems()
-        ]
+        problems = [problem for name in benchmarks for problem in context.services.problems(name)]
         part.count("benchmark_problems", len(problems))
         clean = without_benchmarks(unique, Decontaminator(problems), rejects)
         chosen = sample(clean, settings.count, context.config.seed, rejects)
