@@ -102,7 +102,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data", default="", help="folder of benchmark data; default: CODEDPO_DATA_DIR"
+        "--data", default="", help="folder of benchmark data; default: CODEDPO_DATA_DIR or fetched"
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", help="modes, separated by commas")

@@ -39,7 +39,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--data", default="", help="folder of benchmark data; default: CODEDPO_DATA_DIR"
+        "--data", default="", help="folder of benchmark data; default: CODEDPO_DATA_DIR or fetched"
     )
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--workers", default="1,2")
