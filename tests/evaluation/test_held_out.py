@@ -9,6 +9,7 @@ import pytest
 from codedpo.benchmarks.humaneval import HumanEval
 from codedpo.candidates.stage import solution_request
 from codedpo.context import StageContext
+from codedpo.benchmarks import load_benchmark
 from codedpo.core.config import CandidatesConfig, Config, EvaluationConfig, PairsConfig, ResourcesConfig
 from codedpo.core.errors import DataError
 from codedpo.core.progress import Voice
@@ -134,6 +135,7 @@ def context_in(data_folder, tmp_path, replay):
                 sandbox_for=lambda benchmark: sandbox,
                 sandbox=sandbox,
                 sandbox_counters={},
+                benchmark=lambda name: load_benchmark(name, data_folder),
             )
             inputs = {row_type: [tmp_path / f"{row_type.__name__}.parquet"] for row_type in tables}
             own = StageFolder(tmp_path / "8-evaluation").open({"stage": "evaluation"})
