@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from codedpo.benchmarks import load_benchmark
 from codedpo.benchmarks.humaneval import HumanEval
 from codedpo.candidates.stage import solution_request
 from codedpo.context import StageContext
-from codedpo.benchmarks import load_benchmark
 from codedpo.core.config import CandidatesConfig, Config, EvaluationConfig, PairsConfig, ResourcesConfig
 from codedpo.core.errors import DataError
 from codedpo.core.progress import Voice
