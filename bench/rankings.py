@@ -2,10 +2,11 @@
 
     python -m bench.rankings --solutions FILE --tests FILE [--budget 15x15] [--draws 20]
     python -m bench.rankings --replies FILE --benchmark mbpp
+    python -m bench.rankings --run RUN --benchmark mbppplus
 
-Files are CodeT's (``task_id``, ``samples``), or one of raw replies (``task``, ``kind``, ``text``), for tasks of the
-benchmark whose tests label the solutions; every program runs in our sandbox, once, and the matrices are cached in the
-user's cache folder. The last line is one JSON object with shares between 0 and 1.
+Files are CodeT's (``task_id``, ``samples``), or one of raw replies (``task``, ``kind``, ``text``); a run is one with
+``tasks.file`` (``bench.mbpp_tasks``). The tests of the benchmark label the solutions. Every program runs in our sandbox,
+once, and the matrices are cached in the user's cache folder. The last line is one JSON object, shares between 0 and 1.
 """
 
 import argparse
@@ -21,7 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.rank_metrics import TaskResult, calibration_error, judge, precision_at, tie_groups
-from bench.samples import LabelledTask, codet_samples, labelled_tasks, reply_samples
+from bench.samples import (
+    LabelledTask,
+    codet_samples,
+    file_replies,
+    labelled_tasks,
+    reply_samples,
+    run_replies,
+)
 from codedpo.benchmarks import load_benchmark
 from codedpo.core.behaviour import value_shares
 from codedpo.core.matrix import PassMatrix
@@ -299,6 +307,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--solutions", type=Path, help="CodeT's code solutions (JSON lines)")
     parser.add_argument("--tests", type=Path, help="CodeT's test cases (JSON lines)")
     parser.add_argument("--replies", type=Path, help="raw replies instead (JSON lines)")
+    parser.add_argument("--run", type=Path, help="the replies of a run's stage candidates instead (folder)")
     parser.add_argument("--benchmark", default="humaneval", help="what labels the solutions")
     parser.add_argument("--budget", default="15x15", help="solutions x tests of a subsample")
     parser.add_argument("--draws", type=int, default=20, help="subsamples of every task")
@@ -325,12 +334,13 @@ def load_tasks(options: argparse.Namespace) -> list[LabelledTask]:
     """Execute or read the labelled tasks."""
     benchmark = load_benchmark(options.benchmark, options.data_folder)
     problems = {problem.problem_id: problem for problem in benchmark.problems()}
-    if options.replies:
-        samples = reply_samples(options.replies, problems)
+    if options.run or options.replies:
+        replies = run_replies(options.run) if options.run else file_replies(options.replies)
+        samples = reply_samples(replies, problems)
     elif options.solutions and options.tests:
         samples = codet_samples(options.solutions, options.tests, problems)
     else:
-        sys.exit("name --solutions and --tests, or --replies")
+        sys.exit("name --solutions and --tests, --replies, or --run")
     with LocalSandbox() as sandbox:
         return labelled_tasks(samples, [benchmark], sandbox)
 

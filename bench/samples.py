@@ -23,11 +23,14 @@ from numpy.typing import NDArray
 from codedpo.benchmarks.base import Benchmark, Problem
 from codedpo.core.cache import cache_folder
 from codedpo.core.matrix import NO_CALL, NO_VALUE, PassMatrix
-from codedpo.core.records import Outcome
+from codedpo.core.records import Outcome, Task, Text
+from codedpo.core.stage import StageFolder
+from codedpo.core.tables import read_rows
 from codedpo.llm.assertions import split
 from codedpo.llm.parse import Extraction, extract_code
 from codedpo.llm.parse_tests import extract_tests
 from codedpo.sandbox.base import Check, Job, Limits, Matrix, Sandbox
+from codedpo.stages import stage_path
 
 ENDS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 TESTS_PER_SAMPLE = 5
@@ -128,19 +131,39 @@ def codet_samples(
     }
 
 
-def reply_samples(file: Path, problems: Mapping[str, Problem]) -> dict[str, Samples]:
-    """Read raw replies as a run of codedpo would: problem id -> samples; a reply without code is no sample."""
+def run_replies(run: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield task, as ``tasks.file`` names it, kind and text of every reply of a run's stage candidates."""
+    tasks = read_rows(StageFolder(stage_path(run, "tasks")).parts_of(Task), Task)
+    texts = read_rows(StageFolder(stage_path(run, "candidates")).parts_of(Text), Text)
+    names = {task.task_id: task.source_id for task in tasks}
+    return ((names[text.parent_id], text.kind, text.text) for text in texts)
+
+
+def file_replies(file: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield task, kind and text of every reply of a file."""
+    return ((str(row["task"]), row["kind"], row["text"]) for row in _rows(file))
+
+
+def reply_samples(
+    replies: Iterable[tuple[str, str, str]], problems: Mapping[str, Problem]
+) -> dict[str, Samples]:
+    """Read raw replies as a run of codedpo would: problem id -> samples; a reply without code is no sample.
+
+    Args:
+        replies: task (a problem's id or its number), kind (solution or test) and text of each.
+        problems: by id.
+    """
     by_number = {problem_id.rpartition("/")[2]: problem_id for problem_id in problems}
     found: dict[str, Samples] = {}
-    for row in _rows(file):
-        name = by_number[str(row["task"])]
+    for task, kind, text in replies:
+        name = by_number[task.rpartition("/")[2]]
         samples = found.setdefault(name, Samples([], []))
         entry_point = problems[name].entry_point
-        if row["kind"] == "solution":
-            code = extract_code(row["text"], entry_point)
+        if kind == "solution":
+            code = extract_code(text, entry_point)
             samples.programs.extend([code.code] if code.outcome is Extraction.FOUND else [])
         else:
-            tests = extract_tests(row["text"], entry_point, TESTS_PER_SAMPLE).tests
+            tests = extract_tests(text, entry_point, TESTS_PER_SAMPLE).tests
             samples.assertions.extend(test.code for test in tests)
     return found
 
