@@ -5,8 +5,9 @@
     python -m bench.rankings --run RUN --benchmark mbppplus
 
 Files are CodeT's (``task_id``, ``samples``), or one of raw replies (``task``, ``kind``, ``text``); a run is one with
-``tasks.file`` (``bench.mbpp_tasks``). The tests of the benchmark label the solutions. Every program runs in our sandbox,
-once, and the matrices are cached in the user's cache folder. The last line is one JSON object, shares between 0 and 1.
+``tasks.file`` (``bench.mbpp_tasks``). The tests of the benchmark label the solutions. Every program runs in our
+sandbox, once, and the matrices are cached in the user's cache folder. The last line is one JSON object, with shares
+between 0 and 1.
 """
 
 import argparse
