@@ -96,6 +96,11 @@ def test_trimming_keeps_what_the_entry_point_needs_as_it_is_written() -> None:
     )
 
 
+def test_a_statement_that_changes_what_is_needed_stays() -> None:
+    code = "table = [1, 2]\nlast = table.pop()\n\ndef f(n):\n    return n in table"
+    assert trim_solution(code, "f") == code
+
+
 def test_code_that_cannot_be_trimmed_comes_back() -> None:
     assert trim_solution("def f(:", "f") == "def f(:"
     assert trim_solution("x = 1", "f") == "x = 1"

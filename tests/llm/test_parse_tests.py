@@ -31,6 +31,9 @@ def one(code: str) -> tuple[str, str, str]:
             "(1, {'b': None})",
         ),
         ("assert -1 == f(1)", "f(1)", "-1"),
+        ("a = [1]\nb = a.copy()\nr = f(a)\nassert r == 2", "f([1])", "2"),
+        ("r = f([1]).pop()\ns = f([2]).pop()\nassert r == 2", "f([1]).pop()", "2"),
+        ("a = [1]\nfor x in a:\n    print(x)\nassert f(a) == 2", "f([1])", "2"),
         ("assert f(1) is None", "f(1)", "None"),
         ("assert f(1) is True", "f(1)", "True"),
         ("assert f(1)", "bool(f(1))", "True"),
@@ -76,6 +79,20 @@ def test_call_against_value(code: str, call: str, expected: str) -> None:
         ("a = 1\nr = f(a)\na = 2\nassert r == 10", "a = 1\nr = f(a)\na = 2\nassert r == 10"),
         ("a = [1]\nr = f(a)\na.append(2)\nassert r == 1", "a = [1]\nr = f(a)\na.append(2)\nassert r == 1"),
         ("x = 5\nassert [x for x in f(3)] == [1, 2]", "x = 5\nassert [x for x in f(3)] == [1, 2]"),
+        *(
+            (code, code)
+            for code in (
+                "a = [3, 1, 2]\nx = a.pop()\nassert f(a) == [1, 3]",
+                "a = {'x': [1]}\nx = a['x'].pop()\nassert f(a) == 3",
+                "a = {'x': 1}\nx = a.setdefault('y', 2)\nassert f(a) == 3",
+                "a = [3, 1, 2]\nr = f(a.pop())\nassert r == [1, 3]",
+                "from random import shuffle\na = [3, 1, 2]\nfor _ in range(2):\n    shuffle(a)\nassert f(a) == 3",
+            )
+        ),
+        (
+            "from random import shuffle\na = [3, 1, 2]\nr = f(a)\nif r:\n    shuffle(a)\nassert r == 3",
+            "a = [3, 1, 2]\nr = f(a)\nassert r == 3",
+        ),
         ("x = 5\nassert any(map(lambda x: x > 1, f(x)))", "x = 5\nassert any(map(lambda x: x > 1, f(x)))"),
         (
             "self.assertRaisesRegex(ValueError, 'bad', f, -1)",

@@ -20,6 +20,7 @@ from codedpo.llm.assertions import (
 )
 from codedpo.llm.source import (
     bound_names,
+    changed_names,
     code_blocks,
     levels,
     loaded_names,
@@ -138,7 +139,7 @@ def _claims(body: list[ast.stmt], before: list[ast.stmt], entry_point: str) -> I
             yield statement, visible
             if not is_assertion(statement):  # What it changes has no value that is known.
                 names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-                visible = [earlier for earlier in visible if not bound_names(earlier) & names]
+                visible = [earlier for earlier in visible if not changed_names(earlier) & names]
         elif is_assertion(statement):
             for claim in claims(statement):
                 yield claim, visible
@@ -240,22 +241,35 @@ def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
     if not isinstance(node, ast.Name):
         return node
     last = max(
-        (number for number, statement in enumerate(visible) if node.id in bound_names(statement)), default=-1
+        (number for number, statement in enumerate(visible) if node.id in changed_names(statement)),
+        default=-1,
     )
     statement = visible[last] if last >= 0 else None
     if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
         return node
-    changed = {node.id}.union(*map(_changed_names, visible[last + 1 :]))
-    is_same = isinstance(statement.targets[0], ast.Name) and not changed & loaded_names([statement.value])
+    target = statement.targets[0]
+    changed = set().union(*map(_changed_names, visible[last:]))
+    is_same = (
+        isinstance(target, ast.Name)
+        and target.id == node.id
+        and not changed & loaded_names([statement.value])
+    )
     return statement.value if is_same else node
 
 
 def _changed_names(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement binds, changes in place, or hands to a call, which may change them."""
-    handed: list[ast.expr] = []
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        handed = [*statement.value.args, *(keyword.value for keyword in statement.value.keywords)]
-    return bound_names(statement) | loaded_names(handed)
+    """Return the names that a statement binds, changes in place, or hands to a bare call, which may change them."""
+    calls = [node.value for node in _bare(statement) if isinstance(node.value, ast.Call)]
+    handed = [
+        value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords))
+    ]
+    return changed_names(statement) | loaded_names(handed)
+
+
+def _bare(statement: ast.stmt) -> list[ast.Expr]:
+    """Return the expressions that stand alone in a statement, those of its loops and branches too, prints apart."""
+    inside = [] if isinstance(statement, _SCOPES) else ast.walk(statement)
+    return [node for node in inside if isinstance(node, ast.Expr) and not _prints(node)]
 
 
 def _binds_inside(claim: ast.AST, name: str) -> bool:
@@ -295,7 +309,7 @@ def _with_values(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point:
                 continue
             reads = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(claim))
             simple = isinstance(value, ast.Constant | ast.Name)
-            touched = any(isinstance(node, ast.Expr) and name in loaded_names([node]) for node in setup)
+            touched = any(name in loaded_names(_bare(node)) for node in setup)
             if simple or (reads == 1 and not touched and (_is_constant(value) or calls(value, entry_point))):
                 claim = _PutIn(name, value).visit(claim)
                 if _is_too_deep(claim):
@@ -321,11 +335,7 @@ def _test(claim: ast.expr | ast.stmt, setup: list[ast.stmt], entry_point: str) -
     ast.fix_missing_locations(claim)
     names = loaded_names([claim]) - {entry_point}
     open_names = names - _BUILTINS
-    touching = [
-        statement
-        for statement in setup
-        if isinstance(statement, ast.Expr) and loaded_names([statement]) & open_names
-    ]
+    touching = [statement for statement in setup if loaded_names(_bare(statement)) & open_names]
     kept = needed(setup, open_names | loaded_names(touching))
     kept = [statement for statement in setup if statement in kept or statement in touching]
     if not any(calls(node, entry_point) for node in [claim, *kept]):

@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n`]*$", re.MULTILINE)
 _PYTHON_FENCES = {"", "python", "py", "python3", "python2", "pycon", "ipython"}
+_CHANGING_METHOD = re.compile(
+    r"add|append(left)?|clear|discard|extend(left)?|insert|pop(item|left)?|remove|reverse|rotate|setdefault|sort|(\w+_)?update"
+)
+"""Methods of built-in collections that change them, whatever is done with what they return."""
 _CODE_LINE = re.compile(r"(?:import|from|def|class|async def|assert)\b|@\w|[A-Za-z_]\w* *(?::[^=]+)?= ?\S")
 
 
@@ -233,6 +237,20 @@ def bound_names(statement: ast.stmt) -> set[str]:
     return names - {""}
 
 
+def changed_names(statement: ast.stmt) -> set[str]:
+    """Return the bound names of a statement, and those of what it changes on the way: ``a`` in ``last = a.pop()``."""
+    names = bound_names(statement)
+    for node in _own_scope(statement):
+        method = node.func if isinstance(node, ast.Call) else None
+        if isinstance(method, ast.Attribute) and _CHANGING_METHOD.fullmatch(method.attr):
+            changed = method.value
+            while isinstance(changed, ast.Attribute | ast.Subscript):
+                changed = changed.value
+            if isinstance(changed, ast.Name):
+                names.add(changed.id)
+    return names
+
+
 def _own_scope(statement: ast.AST) -> Iterable[ast.AST]:
     yield statement
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
@@ -256,7 +274,7 @@ def needed(statements: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
     while grown:
         grown = False
         for number, statement in enumerate(statements):
-            if number not in kept and bound_names(statement) & wanted:
+            if number not in kept and changed_names(statement) & wanted:
                 kept.add(number)
                 wanted |= loaded_names([statement])
                 grown = True
