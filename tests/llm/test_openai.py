@@ -19,6 +19,8 @@ from codedpo.llm.cache import CachedGenerator
 from codedpo.llm.openai import OpenAIGenerator
 from codedpo.llm.replay_server import Fault, ReplayServer
 
+SHORT = json.dumps({"choices": [{"message": {"content": "def"}, "finish_reason": "length"}]}).encode()
+
 
 def request(name: str = "a", count: int = 3, first: int = 0, temperature: float = 1.0) -> Request:
     return Request(
@@ -225,6 +227,24 @@ def test_what_concerns_all_prompts_stops_the_run_in_the_words_of_the_server(
         assert len(server.calls) <= 8 + 3  # Those under way, the refused ones that told, a short prompt.
 
 
+def test_a_setting_that_is_refused_with_every_prompt_stops_the_run() -> None:
+    wanted = [
+        replace(request(str(number), count=1), sampling=Sampling(max_tokens=4096)) for number in range(40)
+    ]
+    message = "max_tokens is too large: 4096. This model supports at most 1024 completion tokens"
+    content = json.dumps({"error": {"message": message}}).encode()
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        return (400, {}, content) if body["max_tokens"] > 1024 else (200, {}, SHORT)
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        with pytest.raises(
+            BackendError, match="refuses every prompt so far, .* max_tokens is too large: 4096"
+        ):
+            list(OpenAIGenerator(server.url, concurrency=8).generate(wanted))
+        assert len(server.calls) <= 8 + 3
+
+
 def test_prompts_that_are_refused_before_the_first_answer_comes_are_refused_alone() -> None:
     """Refusals come at once, the first answer only after every worker has met one."""
     wanted = [request(str(number), count=1) for number in range(12)]
@@ -254,13 +274,13 @@ def test_where_only_refused_prompts_are_left_a_short_one_tells_that_others_are_a
 ) -> None:
     """As after a resume: what was answered comes from the cache, and all that is asked again is refused again."""
     wanted = [request(str(number), count=1) for number in range(12)]
+    asked = {item.messages[0].content for item in wanted}
     refused = {f"write {number}" for number in range(4)}
-    short = json.dumps({"choices": [{"message": {"content": "def"}, "finish_reason": "length"}]}).encode()
 
     def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
         if body["messages"][0]["content"] in refused:
             return 400, {}, json.dumps({"error": {"message": "the prompt is too long"}}).encode()
-        return (200, {}, short) if body["max_tokens"] == 8 else None
+        return (200, {}, SHORT) if body["messages"][0]["content"] not in asked else None
 
     with ReplayServer(rows(*wanted), fault=fault) as server:
         for _ in range(2):

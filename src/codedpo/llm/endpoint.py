@@ -117,10 +117,11 @@ class Run:
         await self._may_go_on.wait()
 
     async def _refuses_any_prompt(self, client: "AsyncOpenAI") -> bool:
-        """Ask for a few tokens, sampled as the last refused call was."""
+        """Ask a short prompt, sampled as the last refused call was: its settings may be what is refused."""
         assert self._refused
-        sampling = replace(self._refused.request.sampling, max_tokens=8)
-        probe = Request("probe", (Message("user", "Write a Python function."),), sampling)
+        probe = Request(
+            "probe", (Message("user", "Write a Python function."),), self._refused.request.sampling
+        )
         while not self.throttle.closed:
             try:
                 await self._send(client, _Call(probe, 0, 1))
