@@ -290,6 +290,27 @@ def test_where_only_refused_prompts_are_left_a_short_one_tells_that_others_are_a
             assert not any(reply.request_id == "probe" for reply in replies)
 
 
+def test_a_prompt_that_always_fails_is_refused_alone_after_a_resume_too(tmp_path: Path) -> None:
+    wanted = [request(str(number), count=1) for number in range(8)]
+    asked = {item.messages[0].content for item in wanted}
+    crashed = b'{"error": {"message": "tokenizer crashed"}}'
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes] | None:
+        content = body["messages"][0]["content"]
+        if content in {"write 2", "write 3"}:
+            return 500, {}, crashed
+        return None if content in asked else (200, {}, SHORT)
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        for _ in range(2):
+            inner = OpenAIGenerator(server.url, concurrency=2, attempts=2)
+            generator = CachedGenerator(inner, tmp_path / "cache.sqlite")
+            reasons = {reply.request_id: reply.finish_reason for reply in generator.generate(wanted)}
+            assert {name for name, reason in reasons.items() if reason == "refused"} == {"2", "3"}
+            assert len(reasons) == 8
+            generator.close()
+
+
 def test_a_server_that_takes_temperature_or_top_p_is_given_one_of_them() -> None:
     wanted = [replace(request(str(n)), sampling=Sampling(0.7, top_p=0.9)) for n in range(3)]
     message = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."

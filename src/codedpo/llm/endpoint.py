@@ -106,7 +106,9 @@ class Run:
         if self.answers or self._may_go_on.is_set() or len(self._refused_keys) < _TELLING_REFUSALS:
             return
         if not self._busy_workers:
-            if await self._refuses_any_prompt(client):
+            assert self._refused
+            fault = await self._fault_of_short_prompt(client, self._refused)
+            if isinstance(fault, _RefusedError):
                 self._fail(
                     BackendError(
                         f"{self.owner.url} refuses every prompt so far, the last one with {self._refusal}; "
@@ -116,23 +118,19 @@ class Run:
             self._may_go_on.set()
         await self._may_go_on.wait()
 
-    async def _refuses_any_prompt(self, client: "AsyncOpenAI") -> bool:
-        """Ask a short prompt, sampled as the last refused call was: its settings may be what is refused."""
-        assert self._refused
-        probe = Request(
-            "probe", (Message("user", "Write a Python function."),), self._refused.request.sampling
-        )
+    async def _fault_of_short_prompt(self, client: "AsyncOpenAI", call: _Call) -> Exception | None:
+        """Ask a short prompt of our own, sampled as ``call`` was: its settings may be at fault. None: answered."""
+        probe = Request("probe", (Message("user", "Write a Python function."),), call.request.sampling)
         while not self.throttle.closed:
             try:
                 await self._send(client, _Call(probe, 0, 1))
-            except _RefusedError:
-                return True
             except _ChangedError:
                 continue
-            except (_OverloadedError, _FailedError):
-                return False
-            return False
-        return False
+            except (_RefusedError, _OverloadedError, _FailedError) as fault:
+                return fault
+            self._note_answer(probe)
+            return None
+        return _ChangedError()
 
     def _cut(self, request: Request) -> Iterator[_Call]:
         size = self.owner.samples_per_call or request.count
@@ -171,7 +169,7 @@ class Run:
                 failures += 1
                 owner.counters["retries"] += 1
                 if failures >= owner.attempts:
-                    self._give_up(part, failed)
+                    await self._give_up(client, part, failed)
                     call = replace(call, first=call.first + part.count, count=call.count - part.count)
                     failures = 0
                 else:
@@ -184,21 +182,25 @@ class Run:
                 call = replace(call, first=call.first + done, count=call.count - done)
                 failures = 0
 
-    def _give_up(self, part: _Call, failed: "_FailedError") -> None:
-        if self.answers and not failed.fatal:
-            self._yield_refused(part, f"{failed} ({self.owner.attempts} attempts)")
-        elif failed.fatal:
+    async def _give_up(self, client: "AsyncOpenAI", part: _Call, failed: "_FailedError") -> None:
+        """Refuse a prompt that always fails, which after a resume may be all that is asked; stop where all fails."""
+        if failed.fatal:
             self._fail(self.owner.unreachable(failed))
+        elif self.answers or await self._fault_of_short_prompt(client, part) is None:
+            self._yield_refused(part, f"{failed} ({self.owner.attempts} attempts)")
         else:
             text = f"{self.owner.url} gave only failures, the last one {failed}; look at the server's log."
             self._fail(BackendError(text))
 
-    def _yield(self, part: _Call, choices: list[Any]) -> None:
+    def _note_answer(self, request: Request) -> None:
         self.answers += 1
-        self._answered_temperatures.add(part.request.sampling.temperature)
+        self._answered_temperatures.add(request.sampling.temperature)
         self._may_go_on.set()
         self.last_answer = time.monotonic()
         self.throttle.succeeded()
+
+    def _yield(self, part: _Call, choices: list[Any]) -> None:
+        self._note_answer(part.request)
         for number, choice in enumerate(choices):
             tokens = choice.prompt_tokens, choice.completion_tokens
             reply = Reply(
