@@ -154,6 +154,18 @@ def test_an_adopted_stage_that_its_own_run_does_anew_is_not_written(
     assert written(folder) == before
 
 
+def test_variants_adopt_what_their_run_has_redone(tmp_path: Path, server: ReplayServer) -> None:
+    """Measured times differ from one making to the next: variants are compared on the same ones."""
+    variants = "variants={same: {training: {method: sft}}, other: {tasks: {near_duplicate_threshold: 0.9}}}"
+    config = config_of(tmp_path, server.url, variants)
+    for redo in ("", "tasks"):
+        run(config, redo=redo)
+        for variant, is_adopted in (("same", True), ("other", False)):
+            folder = config.run_folder / variant / "2-tasks"
+            assert (folder / "adopted.json").exists() == is_adopted
+            assert (folder / "stage.json").exists() != is_adopted
+
+
 @pytest.mark.parametrize("kind", ["rows", "folder"])
 def test_a_source_of_seeds_that_has_changed_is_stale_and_one_that_is_gone_is_not(
     kind: str, tmp_path: Path, server: ReplayServer

@@ -285,14 +285,14 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     summaries = run_one(config, voice, until=before_report, redo=redo)
     for name, variant in variants.items():
         voice.say(f"variant {name}", event="variant_started", style="bold", variant=name)
-        run_one(variant, voice, until=until, redo=redo)
+        run_one(variant, voice, until=until, redo=redo, is_variant=True)
     return summaries if until == before_report else run_one(config, voice, until=until)
 
 
 def run_one(
-    config: Config, voice: Voice, *, until: str = "report", redo: str = ""
+    config: Config, voice: Voice, *, until: str = "report", redo: str = "", is_variant: bool = False
 ) -> dict[str, StageSummary]:
-    """Do what ``run`` does, without the variants."""
+    """Do what ``run`` does, without the variants; one of them adopts what its run has just redone."""
     first_redone = stage_position(redo) if redo else len(STAGES)
     folder = config.run_folder
     is_new = not folder.exists()
@@ -306,7 +306,7 @@ def run_one(
             for check in stage_checks(config, until).values():
                 check(services)
             stages = stages_until(until, config)
-            may_adopt = {stage: stage_position(stage.name) < first_redone for stage in stages}
+            may_adopt = {stage: is_variant or stage_position(stage.name) < first_redone for stage in stages}
             places = {stage: _places(stage, config, may_adopt=may_adopt[stage]) for stage in stages}
             _check_model(
                 [stage for stage in stages if not any(map(StageFolder.summary, places[stage]))], services
