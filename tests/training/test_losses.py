@@ -127,7 +127,7 @@ def weighted_loss(trainer: Any, rows: list[dict[str, Any]], values: dict[str, An
                 reference = token_log_probabilities(trainer.model, row["prompt_ids"], row[side])
             weights = weights_by_hand(row[side], row[other], values.get("focus"))
             ratio = sum(w * (p - r) for w, p, r in zip(weights, policy, reference, strict=True))
-            ratios.append(ratio / sum(weights) if values.get("length_normalised") else ratio)
+            ratios.append(ratio / (sum(weights) or 1) if values.get("length_normalised") else ratio)
             if side == "chosen_ids":
                 likelihood += row.get("weight", 1.0) * sum(policy)
                 chosen_tokens += len(policy)
@@ -180,6 +180,25 @@ def test_weighted_pairs_and_tokens(
     expected = weighted_loss(trainer, rows, values)
     assert loss_of(trainer, rows) == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
     assert abs(expected - weighted_loss(trainer, [row | {"weight": 1.0} for row in rows], {})) > 1e-3
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_an_answer_of_which_no_token_counts_has_no_reward(
+    plain: bool, base: Path, tmp_path: Path, tokenizer: Any, pairs: list[Pair]
+) -> None:
+    """``return len(a)`` against ``return len(a) - 1``: all of the first is shared."""
+    values = {"focus": FocusConfig(shared=0.0), "length_normalised": True}
+    trainer = trainer_of("dpo", base, tmp_path, tokenizer, pairs[4:], plain=plain, **values)
+    rows = [trainer.train_dataset[index] for index in range(4)]
+    weights = [weights_by_hand(row["chosen_ids"], row["rejected_ids"], values["focus"]) for row in rows]
+    assert 0 in map(sum, weights)
+    assert loss_of(trainer, rows) == pytest.approx(
+        weighted_loss(trainer, rows, values), rel=TOLERANCE, abs=TOLERANCE
+    )
+    trainer.compute_loss(trainer.model, trainer.data_collator(rows)).backward()
+    gradients = [weight.grad for weight in trainer.model.parameters() if weight.grad is not None]
+    assert gradients
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients)
 
 
 def test_weights_of_one_are_the_plain_loss(

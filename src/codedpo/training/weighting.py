@@ -7,6 +7,9 @@ from typing import Any
 from codedpo.core.config import FocusConfig, TrainingConfig
 from codedpo.training.data import WEIGHT
 
+_LEAST_WEIGHT = 1e-9
+"""Of an answer, to divide by: where no token counts, the sum is 0, and so are reward and gradient."""
+
 
 def differing_parts(chosen: Sequence[int], rejected: Sequence[int]) -> tuple[range, range]:
     """Return the places of each answer's tokens between what both begin with and what both end with."""
@@ -72,8 +75,9 @@ def weighted(trainer_class: type, config: TrainingConfig) -> type:
 
     With weights ``w_i`` of pair ``i`` and ``v_t`` of token ``t``, both 1 in plain DPO, the loss of ``n`` pairs is
     ``sum_i w_i (-log sigmoid(beta (r(chosen_i) - r(rejected_i))) / n + nll_weight NLL(chosen_i) / tokens)``, where
-    ``r(y) = sum_t v_t log(policy(y_t) / reference(y_t))``, over ``sum_t v_t`` where it is length-normalised, and
-    ``tokens`` counts the chosen answers of all ``n``. The curves (rewards, log-probabilities) stay unweighted.
+    ``r(y) = sum_t v_t log(policy(y_t) / reference(y_t))``, over ``sum_t v_t`` where it is length-normalised (0 for an
+    answer none of whose tokens counts: the other one is it with something put in), and ``tokens`` counts the chosen
+    answers of all ``n``. The curves (rewards, log-probabilities) stay unweighted.
 
     Sources: weights of pairs ConSelf (arXiv 2603.29292), weights of tokens Focused-DPO (arXiv 2502.11475).
     """
@@ -116,7 +120,7 @@ def weighted(trainer_class: type, config: TrainingConfig) -> type:
             weights = token_weights(inputs["input_ids"], inputs["completion_mask"], config.focus)
             rewards = (log_probs * weights).sum(1) - reference
             if config.length_normalised:
-                rewards = rewards / weights.sum(1)
+                rewards = rewards / weights.sum(1).clamp(min=_LEAST_WEIGHT)
             chosen, rejected = rewards.chunk(2)
             preference = -torch.nn.functional.logsigmoid(config.beta * (chosen - rejected))
             chosen_sums = (log_probs * answers).sum(1).chunk(2)[0]
