@@ -42,9 +42,9 @@ class Stage:
 
 
 STAGES = (
-    Stage("seeds", 1, ("seeds",), (), (Seed,), ("benchmarks",)),
+    Stage("seeds", 2, ("seeds",), (), (Seed,), ("benchmarks",)),
     Stage("tasks", 2, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks", "given tasks")),
-    Stage("candidates", 2, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
+    Stage("candidates", 3, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
     Stage("executions", 2, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),
     Stage(
         "rankings",
@@ -64,7 +64,7 @@ STAGES = (
     Stage("training", 3, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation",
-        4,
+        5,
         ("evaluation", "sandbox"),
         (Task, Test, Pair, TrainingStep),
         (Sample, Speed, Metric),
