@@ -51,7 +51,10 @@ def _commit() -> str:
 
 
 def record_attempt(config: Config, folder: Path, services: Services) -> None:
-    """Add this command to ``run.json`` and store the resolved config."""
+    """Add this command to ``run.json`` and store the resolved config.
+
+    What earlier commands noted of weights stays until this one resolves them too, which a shorter one does not.
+    """
     path = folder / "run.json"
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"attempts": []}
     manifest["attempts"].append(
@@ -65,7 +68,13 @@ def record_attempt(config: Config, folder: Path, services: Services) -> None:
             "cpu": f"{this_processor().name}, {os.cpu_count()} cores",
         }
     )
-    write_json(path, manifest | {"weights": services.origins})
+    origins = services.origins
+    noted = {
+        key: text
+        for key, text in manifest.get("weights", {}).items()
+        if key not in origins or text.startswith(f"{origins[key]}: ")  # the same model, with its origin
+    }
+    write_json(path, manifest | {"weights": origins | noted})
     write_json(folder / "config.resolved.json", config.model_dump(mode="json"))
 
 
@@ -73,9 +82,10 @@ def note_origins(folder: Path, services: Services, voice: Voice) -> None:
     """Say, once each, where weights came from, and keep it in ``run.json``."""
     path = folder / "run.json"
     manifest: dict[str, Any] = json.loads(path.read_text())
-    new = {key: text for key, text in services.origins.items() if manifest["weights"].get(key) != text}
+    new = {key: text for key, text in services.origins.items() if services.noted_origins.get(key) != text}
     for key, text in new.items():
         if key != "digest":
             voice.say(f"{key}: {text}", event="weights", style="dim", role=key, weights=text)
+    services.noted_origins |= new
     if new:
         write_json(path, manifest | {"weights": manifest["weights"] | new})

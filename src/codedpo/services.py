@@ -46,6 +46,8 @@ class Services:
         self._written_by = f"{config.model.kind} {config.model.name}".strip()
         self.origins = {"generator": self._written_by}
         """Which model writes and which weights are trained and, once they are resolved, where they came from."""
+        self.noted_origins = dict(self.origins)
+        """Those of them that ``run.json`` has from this command."""
 
     @cached_property
     def generator(self) -> CachedGenerator:
