@@ -211,8 +211,9 @@ def push_command(
 ) -> None:
     """Upload the exported pairs of a run to the Hugging Face Hub."""
     from codedpo.pairs.push import push
+    from codedpo.stages import stage_path
 
-    address = push(run, repo, private=not public)
+    address = push(run, stage_path(run, "pairs"), repo, private=not public)
     _print_json({"dataset": address}) if as_json else typer.echo(address)
 
 

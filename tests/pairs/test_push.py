@@ -10,6 +10,7 @@ import pytest
 from tests.pairs.test_export import PAIRS
 from tests.test_cli import codedpo
 
+from codedpo.core.stage import write_json
 from codedpo.pairs.export import write_exports
 
 pytest.importorskip("huggingface_hub")
@@ -104,6 +105,14 @@ def test_every_file_of_the_export_arrives(hub, run, tmp_path):
     assert (created["name"], created["type"]) == ("pairs", "dataset")
     assert created.get("private") is True or created.get("visibility") == "private"
     assert hub.validated
+
+
+def test_a_run_that_adopted_its_pairs_pushes_those(hub, run, tmp_path):
+    pairs = run / "6-pairs"
+    write_json(run / "variant" / "6-pairs" / "adopted.json", {"path": str(pairs), "base_run": str(run)})
+    done = codedpo("push", run / "variant", "me/pairs", **environment(hub, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert hub.files["README.md"] == (pairs / "export" / "README.md").read_bytes()
 
 
 def test_public_is_only_public_where_asked(hub, run, tmp_path):

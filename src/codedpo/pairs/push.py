@@ -5,11 +5,12 @@ from pathlib import Path
 from codedpo.core.errors import BackendError, ConfigError
 
 
-def push(run: Path, repo: str, *, private: bool = True) -> str:
+def push(run: Path, pairs: Path, repo: str, *, private: bool = True) -> str:
     """Upload the export folder of a run to a dataset repository, which is created where it does not exist.
 
     Args:
         run: the run folder.
+        pairs: the folder of its stage pairs, which another run may have made.
         repo: ``name`` or ``owner/name``; the token is that of ``huggingface-cli login`` or ``HF_TOKEN``.
         private: whether a new repository is private; an existing one stays as it is.
 
@@ -20,7 +21,7 @@ def push(run: Path, repo: str, *, private: bool = True) -> str:
         ConfigError: the run has no exported pairs, or huggingface_hub is not installed.
         BackendError: the Hub refuses or does not answer.
     """
-    export = run / "6-pairs" / "export"
+    export = pairs / "export"
     if not (export / "README.md").exists():
         raise ConfigError(
             f"{run} holds no exported pairs ({export}); run its config up to the stage pairs first."
