@@ -5,7 +5,7 @@ import pytest
 
 from codedpo.core.config import Config
 from codedpo.core.processor import Processor
-from codedpo.plan import outlook, plan_of
+from codedpo.plan import outlook, plan_of, print_plan
 
 
 def config(**sections: object) -> Config:
@@ -146,6 +146,11 @@ def test_a_recording_is_named_and_its_replies_are_counted() -> None:
     assert (
         f"{recording} (8,664 of openvino/1d9614638d18024d-q8_0/8bb4aad161484801) are counted" in plan.notes[1]
     )
+
+
+def test_brackets_in_the_name_of_a_run_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(plan_of(config(name="trial[v2]")))
+    assert "plan of trial[v2]" in capsys.readouterr().out
 
 
 def test_outlook_says_what_a_run_up_to_a_stage_takes_here() -> None:

@@ -252,7 +252,7 @@ def outlook(config: Config, until: str) -> str:
 
 
 def print_plan(plan: Plan) -> None:
-    """Print a plan for a person."""
+    """Print a plan for a person; brackets in names are no markup."""
     table = Table(box=None, pad_edge=False, title=f"plan of {plan.name}", title_justify="left")
     table.add_column("stage")
     for column in ("replies", "new tokens", "executions", "pairs", "CPU-hours"):
@@ -265,7 +265,7 @@ def print_plan(plan: Plan) -> None:
             f"{line.cpu_hours:.2f}" if line.cpu_hours else "-",
             style="bold" if line.stage == "total" else "",
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     console.print(table)
     for note in plan.notes:
-        console.print(note, style="dim", markup=False)
+        console.print(note, style="dim")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from codedpo.core.errors import ConfigError
-from codedpo.core.records import Sample
+from codedpo.core.records import Metric, Sample
 from codedpo.core.stage import StageFolder, write_json
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.report import summary
@@ -50,6 +50,20 @@ def test_one_stage_is_printed_with_its_counters(run_folder, capsys):
     printed = capsys.readouterr().out
     assert "refused replies" in printed
     assert "12 s CPU" in printed
+
+
+def test_brackets_in_names_are_no_markup(run_folder, tmp_path, capsys):
+    run, base = tmp_path / "run", "runs/base[v2]"
+    shutil.copytree(run_folder, run)
+    write_json(
+        run / "3-candidates" / "adopted.json", {"path": str(run_folder / "3-candidates"), "base_run": base}
+    )
+    summary.print_stage(run, "candidates")
+    assert f"candidates finished, adopted from {base}" in capsys.readouterr().out
+    part = StageFolder(run / "8-evaluation").parts_of(Metric)[0]
+    write_rows(part, Metric, [replace(row, benchmark="mine[v2]") for row in read_rows([part], Metric)])
+    summary.print_summary(run)
+    assert "mine[v2]" in capsys.readouterr().out
 
 
 def test_an_unknown_stage_or_run_is_one_sentence(run_folder, tmp_path):

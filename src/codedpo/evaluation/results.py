@@ -150,8 +150,8 @@ def _groups(score: Score, rows: Sequence[Sample]) -> dict[str, dict[str, int]]:
 
 
 def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
-    """Print the scores for a person."""
-    console = Console(highlight=False, stderr=to_stderr)
+    """Print the scores for a person; brackets in names are no markup."""
+    console = Console(highlight=False, markup=False, emoji=False, stderr=to_stderr)
     table = Table(box=None, pad_edge=False)
     several = any(len(score.subjects) > 1 for score in scores)
     has_others = any(_others(score, subject) for score in scores for subject in score.subjects)
@@ -171,14 +171,14 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     console.print(table)
     for score in scores:
         for line in _notes(score):
-            console.print(line, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True)
     samples = {file.parent for score in scores for file in score.files.values()}
     results = {score.folder for score in scores}
     for folder in sorted(samples | results):
         what = " and ".join(
             [*(["samples"] if folder in samples else []), *(["result"] if folder in results else [])]
         )
-        console.print(f"{what}: {folder}", soft_wrap=True, markup=False)
+        console.print(f"{what}: {folder}", soft_wrap=True)
 
 
 def _short(subject: str, subjects: Sequence[str]) -> str:

@@ -69,8 +69,8 @@ def _plain(state: StageState) -> dict[str, Any]:
 
 
 def print_summary(run: Path) -> None:
-    """Print the state of a run: one line a stage, the result, and where the page is."""
-    console = Console(highlight=False)
+    """Print the state of a run: one line a stage, the result, and where the page is; brackets are no markup."""
+    console = Console(highlight=False, markup=False, emoji=False)
     summary = summary_of(run)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("stage", style="bold", no_wrap=True)
@@ -81,7 +81,7 @@ def print_summary(run: Path) -> None:
     for stage in summary["stages"]:
         note = " (adopted)" if stage["adopted_from"] else ""
         if not stage["finished"]:
-            table.add_row(stage["stage"], f"[yellow]{stage['parts']} parts written, not finished[/yellow]")
+            table.add_row(stage["stage"], Text(f"{stage['parts']} parts written, not finished", "yellow"))
             continue
         table.add_row(
             stage["stage"] + note,
@@ -99,14 +99,13 @@ def print_summary(run: Path) -> None:
             f"{row['benchmark']}, {row['model']}: {row['count']:,} answers not run ({row['reason']}), "
             "left out of the figures",
             soft_wrap=True,
-            markup=False,
         )
     if summary["verdict"]:
         console.print(Text(summary["verdict"], style="bold"))
     if summary["variants"]:
         console.print(_variants_table(summary["variants"]))
     if summary["report"]:
-        console.print(f"report: {summary['report']}", soft_wrap=True, markup=False)
+        console.print(f"report: {summary['report']}", soft_wrap=True)
 
 
 def _results_table(results: list[dict[str, Any]]) -> Table:
@@ -149,11 +148,11 @@ def _result(found: dict[str, dict[str, float]]) -> str:
 
 def print_stage(run: Path, name: str) -> None:
     """Print counts, reasons for drops and counters of one stage."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     stage = stage_of(run, name)
     state = "finished" if stage["finished"] else f"{stage['parts']} parts written, not finished"
     origin = f", adopted from {stage['adopted_from']}" if stage["adopted_from"] else ""
-    console.print(f"[bold]{name}[/bold] {state}{origin}")
+    console.print(Text.assemble((name, "bold"), f" {state}{origin}"))
     for title, content in (("rows", "rows"), ("dropped", "rejects"), ("counters", "counters")):
         if stage[content]:
             table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
