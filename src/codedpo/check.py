@@ -94,7 +94,7 @@ def _variant(name: str, config: Config, variant: Config, until: str) -> CheckRes
     from codedpo.pipeline import check_variant
 
     def look() -> str:
-        check_variant(config, variant, until)
+        check_variant(name, config, variant, until)
         return "its stages find what they need"
 
     return _attempt(f"variant {name}", look)

@@ -14,7 +14,7 @@ from typing import Any
 from codedpo.context import StageContext
 from codedpo.core.config import Config
 from codedpo.core.config_files import variants_of
-from codedpo.core.errors import BackendError, StaleError
+from codedpo.core.errors import BackendError, CodedpoError, StaleError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary, write_json
@@ -146,19 +146,22 @@ def stage_checks(config: Config, until: str) -> dict[str, Callable[[Services], s
     return {name: module.check for name, module in modules.items() if hasattr(module, "check")}
 
 
-def check_variant(config: Config, variant: Config, until: str) -> None:
+def check_variant(name: str, config: Config, variant: Config, until: str) -> None:
     """Make the checks of a variant's stages, hours before its turn comes.
 
     Raises:
-        CodedpoError: what a person has to mend.
+        CodedpoError: what a person has to mend, with the variant's name.
     """
     services = Services(variant, variant.run_folder, Voice(quiet=True))
+    asks = any("model" in stage.services for stage in stages_until(until, variant))
     try:
-        if variant.model != config.model:  # The run sees to its own.
+        if asks and variant.model != config.model:  # The run sees to its own.
             services.check_recording()
-        for name, check in stage_checks(variant, until).items():
-            if name != "executions" or variant.sandbox != config.sandbox:  # a cluster takes long to start
+        for stage, check in stage_checks(variant, until).items():
+            if stage != "executions" or variant.sandbox != config.sandbox:  # a cluster takes long to start
                 check(services)
+    except CodedpoError as error:
+        raise type(error)(f"variant {name}: {error}") from error
     finally:
         services.close()
 
@@ -277,8 +280,8 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     """
     check_settings(config, until)
     variants = variants_of(config)
-    for variant in variants.values():
-        check_variant(config, variant, until)
+    for name, variant in variants.items():
+        check_variant(name, config, variant, until)
     if not variants:
         return run_one(config, voice, until=until, redo=redo)
     before_report = min(until, STAGE_NAMES[-2], key=stage_position)

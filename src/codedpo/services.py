@@ -89,8 +89,8 @@ class Services:
                 remedy = f"set HF_HUB_OFFLINE=1 to take what is recorded, {pinned.note} from PyPI"
         raise ConfigError(
             f"model.recording {self.config.model.recording} holds replies of {', '.join(recorded) or 'no model'}, and "
-            f"none of the model of this run, {identity} ({self.origins['generator']}); {remedy}, or leave it out to "
-            "have every reply generated."
+            f"none of the model of this run, {identity} ({self.origins['generator']}); {remedy}, or have every "
+            "reply generated with model.recording ''."
         )
 
     def _recorded(self) -> Counter[str]:

@@ -311,6 +311,20 @@ def test_a_prompt_that_always_fails_is_refused_alone_after_a_resume_too(tmp_path
             generator.close()
 
 
+def test_a_server_that_fails_every_prompt_but_a_short_one_stops_the_run() -> None:
+    wanted = [request(str(number), count=1) for number in range(60)]
+    asked = {item.messages[0].content for item in wanted}
+
+    def fault(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        return (504, {}, b"timeout") if body["messages"][0]["content"] in asked else (200, {}, SHORT)
+
+    with ReplayServer(rows(*wanted), fault=fault) as server:
+        generator = OpenAIGenerator(server.url, concurrency=4, attempts=1)
+        with pytest.raises(BackendError, match="gave only failures"):
+            list(generator.generate(wanted))
+        assert len(server.calls) < len(wanted)
+
+
 def test_a_server_that_takes_temperature_or_top_p_is_given_one_of_them() -> None:
     wanted = [replace(request(str(n)), sampling=Sampling(0.7, top_p=0.9)) for n in range(3)]
     message = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."

@@ -93,6 +93,10 @@ def test_call_against_value(code: str, call: str, expected: str) -> None:
             "from random import shuffle\na = [3, 1, 2]\nr = f(a)\nif r:\n    shuffle(a)\nassert r == 3",
             "a = [3, 1, 2]\nr = f(a)\nassert r == 3",
         ),
+        (
+            "import numpy as np\na = np.array([1])\ngrown = np.append(a, f(7))\nassert f(np.array([3])) == 1",
+            "import numpy as np\nassert f(np.array([3])) == 1",
+        ),
         ("x = 5\nassert any(map(lambda x: x > 1, f(x)))", "x = 5\nassert any(map(lambda x: x > 1, f(x)))"),
         (
             "self.assertRaisesRegex(ValueError, 'bad', f, -1)",

@@ -30,3 +30,5 @@ def test_parts_of_a_task_are_in_batches_of_their_own():
     """Batches run at once, the jobs of a batch do not."""
     two = replace(JOB, job_id="two")
     assert ids([JOB, JOB, JOB, two, two]) == [["one"], ["one"], ["one", "two"], ["two"]]
+    other_tests = replace(JOB, checks=(Check("assert not x"),))
+    assert ids([JOB, other_tests, two]) == [["one", "one", "two"]]

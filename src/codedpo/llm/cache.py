@@ -82,7 +82,7 @@ class CachedGenerator:
 
     A sample is found by the identity of the model, the request's key and the sample's number. Refused replies
     are kept for the record, and asked again when they are wanted again. Equal requests in one call are asked
-    once. A kill loses at most the replies of the last second.
+    once. A kill loses at most the replies of the last second, and those that came while the caller dealt with one.
     """
 
     def __init__(

@@ -30,6 +30,8 @@ _PASSING = {408, 409, 425, 500, 502, 504}
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 _TELLING_REFUSALS = 3
 """So many different prompts refused, and none answered: perhaps it is not the prompts that are refused."""
+_TELLING_FAILURES = 16
+"""So many different prompts that always fail, and none of the run's own answered: it is not the prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Run:
         self.last_answer = time.monotonic()
         self._answered_temperatures: set[float] = set()
         self._refused_keys: set[str] = set()
+        self._failed_keys: set[str] = set()
+        self._own_answers = 0
         self._refused: _Call | None = None
         self._refusal = ""
         self._busy_workers = 0
@@ -186,11 +190,19 @@ class Run:
         """Refuse a prompt that always fails, which after a resume may be all that is asked; stop where all fails."""
         if failed.fatal:
             self._fail(self.owner.unreachable(failed))
-        elif self.answers or await self._fault_of_short_prompt(client, part) is None:
+        elif await self._answers_others(client, part):
             self._yield_refused(part, f"{failed} ({self.owner.attempts} attempts)")
         else:
             text = f"{self.owner.url} gave only failures, the last one {failed}; look at the server's log."
             self._fail(BackendError(text))
+
+    async def _answers_others(self, client: "AsyncOpenAI", part: _Call) -> bool:
+        """Tell whether the prompt is at fault: another one was answered, or a short one is and few have failed."""
+        if self._own_answers:
+            return True
+        self._failed_keys.add(part.request.key)
+        few = len(self._failed_keys) <= _TELLING_FAILURES
+        return few and (self.answers > 0 or await self._fault_of_short_prompt(client, part) is None)
 
     def _note_answer(self, request: Request) -> None:
         self.answers += 1
@@ -201,6 +213,7 @@ class Run:
 
     def _yield(self, part: _Call, choices: list[Any]) -> None:
         self._note_answer(part.request)
+        self._own_answers += 1
         for number, choice in enumerate(choices):
             tokens = choice.prompt_tokens, choice.completion_tokens
             reply = Reply(

@@ -24,6 +24,7 @@ from codedpo.llm.source import (
     code_blocks,
     levels,
     loaded_names,
+    modules,
     needed,
     parsable_statements,
     without_thoughts,
@@ -240,15 +241,20 @@ def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
     """
     if not isinstance(node, ast.Name):
         return node
+    imported = modules(visible)
     last = max(
-        (number for number, statement in enumerate(visible) if node.id in changed_names(statement)),
+        (
+            number
+            for number, statement in enumerate(visible)
+            if node.id in changed_names(statement, imported)
+        ),
         default=-1,
     )
     statement = visible[last] if last >= 0 else None
     if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
         return node
     target = statement.targets[0]
-    changed = set().union(*map(_changed_names, visible[last:]))
+    changed = set().union(*(_changed_names(one, imported) for one in visible[last:]))
     is_same = (
         isinstance(target, ast.Name)
         and target.id == node.id
@@ -257,13 +263,13 @@ def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
     return statement.value if is_same else node
 
 
-def _changed_names(statement: ast.stmt) -> set[str]:
+def _changed_names(statement: ast.stmt, imported: set[str]) -> set[str]:
     """Return the names that a statement binds, changes in place, or hands to a bare call, which may change them."""
     calls = [node.value for node in _bare(statement) if isinstance(node.value, ast.Call)]
     handed = [
         value for call in calls for value in (*call.args, *(keyword.value for keyword in call.keywords))
     ]
-    return changed_names(statement) | loaded_names(handed)
+    return changed_names(statement, imported) | loaded_names(handed)
 
 
 def _bare(statement: ast.stmt) -> list[ast.Expr]:

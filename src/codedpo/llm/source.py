@@ -4,7 +4,7 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+#.-]*)[^\n`]*$", re.MULTILINE)
 _PYTHON_FENCES = {"", "python", "py", "python3", "python2", "pycon", "ipython"}
@@ -237,8 +237,18 @@ def bound_names(statement: ast.stmt) -> set[str]:
     return names - {""}
 
 
-def changed_names(statement: ast.stmt) -> set[str]:
-    """Return the bound names of a statement, and those of what it changes on the way: ``a`` in ``last = a.pop()``."""
+def modules(statements: Iterable[ast.stmt]) -> set[str]:
+    """Return the names that ``import`` gives to modules."""
+    return set().union(*(bound_names(one) for one in statements if isinstance(one, ast.Import)))
+
+
+def changed_names(statement: ast.stmt, modules: Collection[str] = ()) -> set[str]:
+    """Return the bound names of a statement, and those of what it changes on the way: ``a`` in ``last = a.pop()``.
+
+    Args:
+        statement: the statement.
+        modules: names of modules, which their functions do not change: ``np.append(a, 1)``.
+    """
     names = bound_names(statement)
     for node in _own_scope(statement):
         method = node.func if isinstance(node, ast.Call) else None
@@ -246,7 +256,7 @@ def changed_names(statement: ast.stmt) -> set[str]:
             changed = method.value
             while isinstance(changed, ast.Attribute | ast.Subscript):
                 changed = changed.value
-            if isinstance(changed, ast.Name):
+            if isinstance(changed, ast.Name) and changed.id not in modules:
                 names.add(changed.id)
     return names
 
@@ -268,13 +278,15 @@ def root_name(node: ast.AST) -> str:
 
 def needed(statements: list[ast.stmt], names: set[str]) -> list[ast.stmt]:
     """Return the statements that give the names their values, those that these need, and so on, in order."""
+    imported = modules(statements)
+    changed = [changed_names(statement, imported) for statement in statements]
     wanted = set(names)
     kept: set[int] = set()
     grown = True
     while grown:
         grown = False
         for number, statement in enumerate(statements):
-            if number not in kept and changed_names(statement) & wanted:
+            if number not in kept and changed[number] & wanted:
                 kept.add(number)
                 wanted |= loaded_names([statement])
                 grown = True

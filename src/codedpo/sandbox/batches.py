@@ -14,8 +14,8 @@ of time, the other workers have something to do."""
 def in_batches(jobs: Iterable[Job], workers: int, *, grouped: bool) -> Iterator[list[Job]]:
     """Cut a stream of jobs where limits change or enough solutions are together; early batches are smaller.
 
-    Successive jobs of one id never share a batch: whoever cuts the solutions of a task into several jobs wants them to
-    run at once.
+    Successive jobs of one id and the same checks never share a batch: whoever cuts the solutions of a task into several
+    jobs wants them to run at once.
 
     Args:
         jobs: read one at a time.
@@ -27,7 +27,8 @@ def in_batches(jobs: Iterable[Job], workers: int, *, grouped: bool) -> Iterator[
     for job in jobs:
         most = SOLUTIONS_OF_A_BATCH * min(1.0, (1 + made) / (4 * workers)) if grouped else 1
         full = size + len(job.solutions) > most
-        if batch and (full or job.limits != batch[0].limits or job.job_id == batch[-1].job_id):
+        is_part = batch and job.job_id == batch[-1].job_id and job.checks == batch[-1].checks
+        if batch and (full or is_part or job.limits != batch[0].limits):
             yield batch
             batch, size, made = [], 0, made + 1
         batch.append(job)
