@@ -48,6 +48,7 @@ def test_what_a_run_refuses_is_found(
     failing, error = refused(tmp_path, overrides, until)
     assert failing[name] == error
     assert sentence in error
+    assert error.startswith(f"{name}: ") == name.startswith("variant")
 
 
 def test_weights_that_cannot_be_trained_are_found(tmp_path: Path) -> None:

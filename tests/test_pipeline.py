@@ -51,6 +51,16 @@ def written(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+def test_what_a_finished_stage_needed_is_not_asked_for_again(tmp_path: Path) -> None:
+    config = config_of(tmp_path, "http://localhost:1/v1", "resources.device=cuda", "training.tracker=wandb")
+    assert {"training", "executions"} <= pipeline.stage_checks(config, "report").keys()
+    for stage in ("4-executions", "7-training"):
+        StageFolder(config.run_folder / stage).open({"stage": stage}).finish()
+    assert "training" not in pipeline.stage_checks(config, "report")
+    assert "executions" in pipeline.stage_checks(config, "report"), "evaluation runs in its sandbox"
+    assert "training" in pipeline.stage_checks(config, "report", redo="pairs")
+
+
 def test_what_a_server_wrote_is_used_when_it_is_gone(tmp_path: Path) -> None:
     with ReplayServer(read_recording(ANSWERS)) as server:
         config = config_of(tmp_path, server.url)

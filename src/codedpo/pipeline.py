@@ -136,17 +136,26 @@ def _module_of(stage: Stage) -> ModuleType:
     return importlib.import_module(f"codedpo.{stage.name}.stage")
 
 
-def stage_checks(config: Config, until: str) -> dict[str, Callable[[Services], str]]:
+def stage_checks(config: Config, until: str, redo: str = "") -> dict[str, Callable[[Services], str]]:
     """Return what the stages of a run look for before any work.
+
+    A stage that is done and not redone needs its device, packages and tracker no more: a run that was trained on a GPU
+    goes on, and is reported, on a machine without one. The sandbox of ``executions`` serves the evaluation too.
 
     Returns:
         Stage -> its ``check(services)``, which says in words what it found and raises what a person has to mend.
     """
-    modules = {stage.name: _module_of(stage) for stage in stages_until(until, config)}
-    return {name: module.check for name, module in modules.items() if hasattr(module, "check")}
+    first_redone = stage_position(redo) if redo else len(STAGES)
+    found: dict[str, Callable[[Services], str]] = {}
+    for stage in stages_until(until, config):
+        done = StageFolder(stage_path(config.run_folder, stage.name)).summary() is not None
+        is_needed = not done or stage.name == "executions" or stage_position(stage.name) >= first_redone
+        if is_needed and hasattr(module := _module_of(stage), "check"):
+            found[stage.name] = module.check
+    return found
 
 
-def check_variant(name: str, config: Config, variant: Config, until: str) -> None:
+def check_variant(name: str, config: Config, variant: Config, until: str, redo: str = "") -> None:
     """Make the checks of a variant's stages, hours before its turn comes.
 
     Raises:
@@ -157,7 +166,7 @@ def check_variant(name: str, config: Config, variant: Config, until: str) -> Non
     try:
         if asks and variant.model != config.model:  # The run sees to its own.
             services.check_recording()
-        for stage, check in stage_checks(variant, until).items():
+        for stage, check in stage_checks(variant, until, redo).items():
             if stage != "executions" or variant.sandbox != config.sandbox:  # a cluster takes long to start
                 check(services)
     except CodedpoError as error:
@@ -281,7 +290,7 @@ def run(config: Config, voice: Voice, *, until: str = "report", redo: str = "") 
     check_settings(config, until)
     variants = variants_of(config)
     for name, variant in variants.items():
-        check_variant(name, config, variant, until)
+        check_variant(name, config, variant, until, redo)
     if not variants:
         return run_one(config, voice, until=until, redo=redo)
     before_report = min(until, STAGE_NAMES[-2], key=stage_position)

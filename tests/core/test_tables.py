@@ -86,6 +86,7 @@ def test_rows_of_some_tasks_are_read_from_the_files_that_hold_them(tmp_path) -> 
     assert found.column("row_id").to_pylist() == ["b0", "b1", "a0", "a1", "a0", "a1"]
     assert found.column("detail").to_pylist() == ["part-0"] * 4 + ["part-1"] * 2
     assert table.of([]).num_rows == 0
+    assert table.of(["d", "b"]).column("row_id").to_pylist() == ["b0", "b1", "d0", "d1"]
     with pytest.raises(DataError, match="part-2.parquet is not a readable Reject table"):
         table.of(["c"])
 

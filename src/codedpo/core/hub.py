@@ -5,7 +5,7 @@ import os
 
 def endpoint() -> str:
     """Return the hub's address, ``HF_ENDPOINT`` or the public one, without a slash at its end."""
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def offline() -> bool:

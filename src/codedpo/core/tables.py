@@ -219,7 +219,7 @@ class TasksOfTable:
         columns: Collection[str] = (),
         key: str = "task_id",
     ) -> None:
-        self._row_type, self._columns, self._key = row_type, columns, key
+        self._files, self._row_type, self._columns, self._key = paths, row_type, columns, key
         self._paths: dict[str, tuple[Path, ...]] = {}
         for path in paths:
             here = (path,)
@@ -237,7 +237,8 @@ class TasksOfTable:
         Raises:
             DataError: as ``read_columns``.
         """
-        paths = dict.fromkeys(path for task_id in task_ids for path in self._paths.get(task_id, ()))
+        wanted = {path for task_id in task_ids for path in self._paths.get(task_id, ())}
+        paths = [path for path in self._files if path in wanted]
         return find_columns(paths, self._row_type, self._key, task_ids, self._columns)
 
 

@@ -156,7 +156,7 @@ class _Evaluation:
         self.engines = {one.name: generator_of(one, config) for one in subjects if one.kind == "model"}
         states = [self._state(one) for one in subjects]
         self.settings = {
-            self.place(one): stored.settings_of(config, subject=state)
+            self.place(one): stored.settings_of(config, is_asked=one.kind == "model", subject=state)
             for one, state in zip(subjects, states, strict=True)
         }
         """By the folder that they are noted in."""
@@ -164,7 +164,10 @@ class _Evaluation:
         if len(subjects) > 1:
             self.result_folder /= f"against-{subjects[1].folder_name}"
             self.settings[self.result_folder] = stored.settings_of(
-                config, subject=states[0], against=states[1]
+                config,
+                is_asked=any(one.kind == "model" for one in subjects),
+                subject=states[0],
+                against=states[1],
             )
 
     def _state(self, subject: Subject) -> str:

@@ -11,26 +11,25 @@ from codedpo.core.fingerprint import completed, differing_fields
 from codedpo.core.stage import write_json
 
 RESULT, SETTINGS = "result.json", "settings.json"
+SAMPLING = ("samples", "temperature", "max_tokens")
 
 Settings = dict[str, Any]
 """``config``: the options that change a result; beside it a digest or name of each subject."""
 
 
-def settings_of(config: Config, **subjects: str) -> Settings:
+def settings_of(config: Config, *, is_asked: bool, **subjects: str) -> Settings:
     """Return what results have to share to stand in one folder: all that changes them but the benchmarks.
 
-    Whether answers are timed too is no part of it, as that leaves their verdicts alone.
+    Args:
+        config: Its ``seed``, ``evaluation`` and ``sandbox``.
+        is_asked: One of the subjects is a model, which is sampled; published solutions and files are not.
+        subjects: A digest or name of each. That of a model has its engine, template and prompt style.
     """
     plain = config.model_dump(mode="json")
-    evaluation = {k: v for k, v in plain["evaluation"].items() if k not in ("benchmarks", "efficiency")}
-    model = {key: plain["model"][key] for key in ("template", "options")}
+    keys = ("limit", *(SAMPLING if is_asked else ()))
+    evaluation = {key: plain["evaluation"][key] for key in keys}
     return {
-        "config": {
-            "seed": config.seed,
-            "model": model,
-            "evaluation": evaluation,
-            "sandbox": plain["sandbox"],
-        },
+        "config": {"seed": config.seed, "evaluation": evaluation, "sandbox": plain["sandbox"]},
         **subjects,
     }
 
@@ -46,7 +45,8 @@ def check_folder(folder: Path, settings: Settings) -> None:
     path = folder / SETTINGS
     fields = [f"no {SETTINGS}"] if (folder / RESULT).exists() else []
     if path.exists():
-        defaults = settings_of(Config(name="defaults"))["config"]
+        is_asked = "samples" in settings["config"]["evaluation"]
+        defaults = settings_of(Config(name="defaults"), is_asked=is_asked)["config"]
         stored = json.loads(path.read_text(encoding="utf-8"))
         fields = differing_fields(completed(stored, defaults), settings)
     if fields:

@@ -243,11 +243,7 @@ def _value_of(node: ast.expr, visible: list[ast.stmt]) -> ast.expr:
         return node
     imported = modules(visible)
     last = max(
-        (
-            number
-            for number, statement in enumerate(visible)
-            if node.id in changed_names(statement, imported)
-        ),
+        (number for number, statement in enumerate(visible) if node.id in changed_names(statement, imported)),
         default=-1,
     )
     statement = visible[last] if last >= 0 else None

@@ -89,7 +89,9 @@ class Zygote:
                     raise PermissionError(0, what)
             layers.append("namespaces")
         except OSError as error:
-            threads = Path("/proc/self/task")  # Not there where the new root is, and only a probe found it wanting.
+            threads = Path(
+                "/proc/self/task"
+            )  # Not there where the new root is, and only a probe found it wanting.
             if threads.exists() and threads.stat().st_nlink > 3:  # One link a thread, and two.
                 problems.append(
                     "namespaces: a preloaded module has started threads; leave it out of sandbox.modules."
