@@ -8,7 +8,7 @@ from tests.sandbox.attacks import ATTACKS
 from tests.sandbox.honest import HONEST
 
 from codedpo.core.records import Outcome
-from codedpo.sandbox.base import Check, Job, Limits
+from codedpo.sandbox.base import Check, Job, Limits, TimingJob
 from codedpo.sandbox.local import LocalSandbox
 
 LIMITS = Limits(cpu_seconds=0.15, wall_factor=2, memory_mib=256)
@@ -88,6 +88,32 @@ def test_what_a_reference_or_another_solution_returned_is_not_found(sandbox: Loc
     right, wrong = ([cell.outcome for cell in row] for row in matrix.cells)
     assert right == [Outcome.PASSED] * 12
     assert Outcome.PASSED not in wrong
+
+
+TIMED_SPY = """
+import sys
+frame, memory = sys._getframe(), []
+while frame:
+    for value in list(frame.f_locals.values()):
+        memory += [one for one in (value, *getattr(value, "__dict__", {}).values()) if type(one).__name__ == "mmap"]
+    frame = frame.f_back
+for one in memory:
+    try:
+        content = bytes(one)
+    except ValueError:
+        continue
+    assert b"the sec" b"ret" not in content and b"a ma" b"rk" not in content
+    one[:6] = b"a mark"
+def f():
+    return 1
+"""
+
+
+def test_a_timed_program_finds_nothing_of_those_before_and_beside_it(sandbox: LocalSandbox) -> None:
+    secret = Job("secret", ("def f():\n    return 'the secret'",), (Check(call="f()"),))
+    list(sandbox.run([secret]))
+    (result,) = sandbox.time([TimingJob("spy", (TIMED_SPY, TIMED_SPY), ("f()",), repeats=6)])
+    assert [len(samples) for samples in result.samples_ns] == [6, 6]
 
 
 COUNTING = """

@@ -115,6 +115,8 @@ class Forker:
                 most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 os.closerange(max(2, *places) + 1 if places else 3, most)
                 self._lock(bounds, files=alone)
+                if not alone:
+                    self._arena.close()  # It holds what the last child wrote, and others of these would share it.
                 body()
             finally:
                 os._exit(0)
