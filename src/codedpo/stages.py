@@ -55,7 +55,7 @@ STAGES = (
     ),
     Stage(
         "pairs",
-        3,
+        4,
         ("pairs", "sandbox"),
         (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
         (Pair, AlternativePair, Timing),

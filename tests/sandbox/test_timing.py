@@ -102,6 +102,59 @@ def test_what_a_solution_remembers_does_not_make_it_fast(
     assert 0.5 < compare(*result.samples_ns).ratio < 2
 
 
+SHORT = "def f(n):\n    total = 0\n    for k in range(n):\n        total += k * k\n    return total"
+SHORT_CACHED = f"from functools import lru_cache\n@lru_cache(maxsize=None)\n{SHORT}"
+SHORT_TABLE = (
+    SHORT.replace("(n)", "(n, known={})", 1)
+    .replace("    total", "    if n in known:\n        return known[n]\n    total", 1)
+    .replace("return total", "known[n] = total\n    return total")
+)
+
+
+@pytest.mark.parametrize("keeps", [SHORT_CACHED, SHORT_TABLE])
+@pytest.mark.parametrize("argument", [8, 12, 16])
+def test_nor_where_a_pass_is_short(level_3: LocalSandbox, keeps: str, argument: int) -> None:
+    (result,) = level_3.time([TimingJob("t", (SHORT, keeps), (f"f({argument})",), repeats=15)])
+    assert not compare(*result.samples_ns).is_faster
+
+
+def test_what_loading_takes_is_not_counted(level_3: LocalSandbox) -> None:
+    loads = f"{SHORT_CACHED}\nfrom collections import namedtuple\nPoint = namedtuple('Point', 'x y')"
+    (result,) = level_3.time([TimingJob("t", (loads, SHORT_CACHED), ("f(10)",), repeats=15)])
+    assert not compare(*result.samples_ns).is_faster
+
+
+OFTEN_REMEMBERS = """
+import os
+known = {}
+def f():
+    found = known.get(0) or sum(range(200_000))
+    if os.getpid() % 2:
+        known[0] = found
+    return found
+"""
+LATER_SLOW = """
+passes = 0
+def f():
+    global passes
+    passes += 1
+    return passes > 1 and sum(range(200_000))
+"""
+
+
+def test_all_samples_of_a_comparison_are_of_one_kind(level_3: LocalSandbox) -> None:
+    """Of three solutions, each has a process of the other parity in the next group of samples."""
+    programs = (LATER_SLOW, OFTEN_REMEMBERS, "def f():\n    pass")
+    (result,) = level_3.time([TimingJob("t", programs, ("f()",), repeats=15)])
+    assert max(result.samples_ns[0]) < 20 * min(result.samples_ns[0])
+
+
+def test_a_solution_that_pickles_its_own_class_is_timed(level_3: LocalSandbox) -> None:
+    program = "import pickle\nclass Point:\n    pass\ndef f():\n    return pickle.dumps(Point())"
+    (result,) = level_3.time([TimingJob("t", (program,), ("f()",), repeats=2)])
+    assert len(result.samples_ns[0]) == 2
+
+
 def test_many_solutions_are_timed_at_once(level_3: LocalSandbox) -> None:
     programs = tuple(f"def f(n):\n    return n + {number}" for number in range(70))
     (result,) = level_3.time([TimingJob("t", programs, ("f(1)",), repeats=2, sample_ms=0.1)])

@@ -113,7 +113,8 @@ class TimingJob:
     job_id: str
     solutions: tuple[str, ...]
     calls: tuple[str, ...]
-    """Expressions; one sample runs them all, looped until it takes at least ``sample_ms``."""
+    """Expressions; one sample runs them all, looped until it takes at least ``sample_ms``. Where a solution remembers
+    results, a sample is shorter: one pass of each of at most 31 fresh copies."""
     sample_ms: float = 1.0
     repeats: int = 5
     limits: Limits = Limits()

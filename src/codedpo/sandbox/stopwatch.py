@@ -4,13 +4,15 @@ A child reads its own CPU clock around the sample. The zygote reads the child's 
 after, so a child that claims a shorter sample than it used is found out; how often it passed over the calls in that
 time is its own word. Standard library only.
 
-A solution may keep what it has once computed, and every further pass is then the look-up of a result. Children say how
-a first pass after loading compares with a later one; where it is slower in any of them, all load their solution
-anew for every sample, which is a single pass.
+A solution may keep what it has once computed, and every further pass is then the look-up of a result. The first
+children say how a first pass after loading compares with a later one; where it is slower in any of them, all samples
+of the comparison are first passes. Where these are short, a sample has many, each of a copy of the solution, since a
+cold start can cost more than one of them.
 """
 
 import ctypes
 import gc
+import itertools
 import os
 import select
 import signal
@@ -18,7 +20,7 @@ import struct
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,18 +31,24 @@ from codedpo.sandbox.forker import Bounds, Forker, cpu_clock
 _libc = ctypes.CDLL(None)
 _SAMPLE = struct.Struct("=Qq")
 """CPU nanoseconds and number of passes; passes below 0: the solution failed. Getting ready is answered by whether the
-solution remembers, and the number of passes."""
-_READY, _READY_ANEW, _GO = b"p", b"n", b"s"
-_REMEMBERS_RATIO, _REMEMBERS_NS, _FIRST_PASSES = 1.5, 3_000, 7
-"""By how much the shortest of so many first passes is longer than a later one, where a solution remembers."""
+solution remembers, and how many copies of it can be loaded for a sample."""
+_GO, _EXPLORE, _LATER_PASSES = 255, 254, 0
+"""Commands: take a sample; get ready for one of later passes, and first find out what the answer says; get ready for
+later passes. Any other number: get ready for the first passes of so many copies."""
+_REMEMBERS_RATIO, _REMEMBERS_NS, _ROUNDS, _MOST_COPIES = 1.5, 1_000, 7, 32
+"""A solution remembers where first passes of copies last longer than their second ones by more than this, in all of so
+many rounds but one."""
+_SAMPLES_TO_LOAD = 4
+"""Loading copies may take as long as so many samples."""
 _INLET, _OUTLET = 3, 4
-_PASSES_TO_GET_READY = 2
-"""Where a single pass takes all the time that it may."""
+_PASSES_TO_GET_READY, _SAMPLES_TO_GET_READY = 2, 40
+"""Where a single pass takes all the time that it may, or takes less than a sample."""
 _SLACK_NS = 300_000
 """What a child may use around its sample: waking up, reading the command, writing the result."""
 _POLL_SECONDS = 0.05
 _REPEATS_OF_A_CHILD = 5
 _MOST_PASSES = 1_000_000
+_Pass = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,9 @@ class _Runner:
         inlet, self._command = os.pipe()
         self._result, outlet = os.pipe()
         # One sample passes over all calls, and may be looped to last long enough.
-        self._limit_ns = int((work.cpu_seconds * len(work.calls) + work.sample_ns * 1e-9 * 4) * 1e9)
+        pass_ns = int(work.cpu_seconds * len(work.calls) * 1e9)
+        self._limit_ns = pass_ns + work.sample_ns * 4
+        self._ready_limit_ns = pass_ns * _PASSES_TO_GET_READY + work.sample_ns * _SAMPLES_TO_GET_READY
         self._sleep_limit = work.cpu_seconds * len(work.calls) * work.wall_factor
         steps = len(work.calls) * (work.repeats + 3) + 1
         bounds = Bounds(
@@ -74,19 +84,21 @@ class _Runner:
         body = partial(_serve, source, work.calls, work.sample_ns)
         self._pid = forker.fork(bounds, body, (inlet, outlet), (_INLET, _OUTLET))
         self.remembers = False
-        """Whether a later pass is faster than a first one, by the child's word in the first sample."""
+        """Whether a second pass is faster than a first one, by the child's word."""
+        self.copies = 1
+        """How many of the solution can be loaded for a sample, by the child's word."""
         os.close(inlet)
         os.close(outlet)
 
-    def sample(self, *, anew: bool = False) -> float:
+    def sample(self, kind: int) -> float:
         """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long.
 
         Args:
-            anew: whether the solution is loaded again for it.
+            kind: the command to get ready.
         """
         clock = cpu_clock(self._pid)
         try:
-            ready = self._ask(_READY_ANEW if anew else _READY, clock)
+            ready = self._ask(kind, clock)
             before = time.clock_gettime_ns(clock)
             reply = self._ask(_GO, clock)
             outside = time.clock_gettime_ns(clock) - before
@@ -94,17 +106,19 @@ class _Runner:
             return 0.0
         if len(ready) != _SAMPLE.size or len(reply) != _SAMPLE.size:
             return 0.0
-        self.remembers = self.remembers or bool(_SAMPLE.unpack(ready)[0])
+        if kind == _EXPLORE:
+            remembers, copies = _SAMPLE.unpack(ready)
+            self.remembers, self.copies = bool(remembers), max(1, min(_MOST_COPIES, copies))
         inside, passes = _SAMPLE.unpack(reply)
         if not 0 < passes <= _MOST_PASSES or inside <= 0:
             return 0.0
         return float(max(inside, outside - _SLACK_NS) / passes)
 
-    def _ask(self, command: bytes, clock: int) -> bytes:
+    def _ask(self, command: int, clock: int) -> bytes:
         """Send a command and return the reply; nothing where it did not come in time."""
         before = time.clock_gettime_ns(clock)
-        os.write(self._command, command)
-        limit_ns = self._limit_ns if command == _GO else self._limit_ns * _PASSES_TO_GET_READY
+        os.write(self._command, bytes([command]))
+        limit_ns = self._limit_ns if command == _GO else self._ready_limit_ns
         return os.read(self._result, _SAMPLE.size) if self._wait(clock, before, limit_ns) else b""
 
     def _wait(self, clock: int, before: int, limit_ns: int) -> bool:
@@ -133,13 +147,14 @@ def run(forker: Forker, work: TimingWork) -> list[list[float]]:
     """
     samples: list[list[float]] = [[] for _ in work.solutions]
     usable = os.sched_getaffinity(0)
-    done = 0
+    done, kind = 0, _EXPLORE
     while done < work.repeats:
         repeats = min(_REPEATS_OF_A_CHILD, work.repeats - done)
         os.sched_setaffinity(0, {_current_processor(usable)})
         isolation.allow_descriptors(isolation.FEW_DESCRIPTORS + 2 * len(work.solutions))
         try:
-            for of_one, more in zip(samples, _interleaved(forker, work, repeats, done % 2), strict=True):
+            kind, found = _interleaved(forker, work, repeats, done % 2, kind)
+            for of_one, more in zip(samples, found, strict=True):
                 of_one += more
         finally:
             isolation.allow_descriptors(isolation.FEW_DESCRIPTORS)
@@ -154,96 +169,135 @@ def _current_processor(usable: set[int]) -> int:
     return found if found in usable else min(usable)
 
 
-def _interleaved(forker: Forker, work: TimingWork, repeats: int, turn: int) -> list[list[float]]:
-    """Take samples in turn, the order alternating, so that a drift of the machine meets every solution alike."""
+def _interleaved(
+    forker: Forker, work: TimingWork, repeats: int, turn: int, kind: int
+) -> tuple[int, list[list[float]]]:
+    """Take samples in turn, the order alternating, so that a drift of the machine meets every solution alike.
+
+    Args:
+        forker: makes the children.
+        work: what they do.
+        repeats: samples of each.
+        turn: counts the samples before.
+        kind: of sample, as a command; ``_EXPLORE``: the children find it.
+
+    Returns:
+        The kind of sample, and samples. All solutions have as many copies, since these share what a cold start costs.
+    """
     samples: list[list[float]] = [[] for _ in work.solutions]
     runners: list[_Runner] = []
     try:
         runners.extend(_Runner(forker, work, source) for source in work.solutions)
-        # The first sample warms up and finds the number of passes.
-        alive = [index for index, runner in enumerate(runners) if runner.sample()]
-        anew = any(runners[index].remembers for index in alive)
+        # The first sample warms up.
+        alive = [index for index, runner in enumerate(runners) if runner.sample(kind)]
+        if kind == _EXPLORE:
+            remembers = any(runners[index].remembers for index in alive)
+            kind = min(runners[index].copies for index in alive) if remembers else _LATER_PASSES
         for repeat in range(turn, turn + repeats):
             for index in reversed(alive) if repeat % 2 else alive:
-                spent = runners[index].sample(anew=anew)
+                spent = runners[index].sample(kind)
                 if spent:
                     samples[index].append(spent)
     finally:
         for runner in runners:
             runner.close()
-    return samples
+    return kind, samples
 
 
 def _serve(source: str, calls: list[str], sample_ns: int) -> None:
     """The child's side: load, then answer every command."""
     body = "".join(f" (\n{call}\n)\n" for call in calls)
-    passes, remembers = 0, False
+    passes, count, copies, remembers = 0, 0, 1, False
+    series: Iterable[_Pass] = ()
     try:
         solution = compile(source, "<solution>", "exec", dont_inherit=True)
         definition = compile(f"def one_pass():\n{body}", "<calls>", "exec", dont_inherit=True)
         load = partial(_load, solution, definition)
-        one_pass = load()
+        one_pass = load("solution")
         seed = child.seeder() if "random" in source or "random" in body else None
-        clock = time.process_time_ns
         gc.freeze()
         while command := os.read(_INLET, 1):
-            if command != _GO:
-                if not passes:
-                    passes, remembers = _explore(load, one_pass, sample_ns)
-                if command == _READY_ANEW:
-                    one_pass, passes = load(), 1
-                if seed:
-                    seed()
-                gc.collect()
-                os.write(_OUTLET, _SAMPLE.pack(remembers, passes))
+            if command[0] == _GO:
+                spent = _duration(series)
+                os.write(_OUTLET, _SAMPLE.pack(spent, count))
                 continue
-            start = clock()
-            for _ in range(passes):
-                one_pass()
-            spent = clock() - start
-            os.write(_OUTLET, _SAMPLE.pack(spent, passes))
+            if command[0] in (_EXPLORE, _LATER_PASSES):
+                if not passes:
+                    first = _duration([one_pass])
+                    passes, later = _passes_for(one_pass, sample_ns)
+                if command[0] == _EXPLORE:
+                    copies, remembers = _explore(load, first, later, sample_ns)
+                count, series = passes, itertools.repeat(one_pass, passes)
+                gc.collect()
+            else:
+                fresh = _fresh(load, command[0])
+                count, series = len(fresh), fresh
+            if seed:
+                seed()
+            os.write(_OUTLET, _SAMPLE.pack(remembers, copies))
     except BaseException:
         os.write(_OUTLET, _SAMPLE.pack(0, -1))
     sys.modules.clear()
 
 
-def _load(solution: types.CodeType, definition: types.CodeType) -> Callable[[], None]:
-    """Load a solution into a new namespace; return the function that makes all calls there."""
-    namespace = child.new_namespace("solution")
+def _load(solution: types.CodeType, definition: types.CodeType, name: str) -> _Pass:
+    """Load a solution as a new module; return the function that makes all calls there."""
+    namespace = child.new_namespace(name)
     exec(solution, namespace)  # noqa: S102
     scratch: dict[str, Any] = {}
     exec(definition, namespace, scratch)  # noqa: S102
-    one_pass: Callable[[], None] = scratch["one_pass"]
+    one_pass: _Pass = scratch["one_pass"]
     return one_pass
 
 
-def _explore(
-    load: Callable[[], Callable[[], None]], one_pass: Callable[[], None], sample_ns: int
-) -> tuple[int, bool]:
-    """Find the number of passes of a sample, and whether a later pass is faster than the first one after loading."""
-    first = _duration(one_pass)
-    passes, later = _passes_for(one_pass, sample_ns)
-    if (
-        first < sample_ns
-    ):  # A short first pass is longer for other reasons too: caches, inline caches of the bytecode.
-        first = min(_duration(load()) for _ in range(_FIRST_PASSES))
-    return passes, first > later * _REMEMBERS_RATIO + _REMEMBERS_NS
+def _fresh(load: Callable[[str], _Pass], copies: int) -> list[_Pass]:
+    """Load copies; the first of several makes its pass now, so that a long load leaves the others no colder."""
+    # Each under a name of its own, by which pickle finds its classes.
+    series = [load(f"solution{number}") for number in range(copies)]
+    gc.collect()
+    if copies > 1:
+        series.pop(0)()
+    return series
 
 
-def _duration(one_pass: Callable[[], None]) -> int:
+def _explore(load: Callable[[str], _Pass], first: float, later: float, sample_ns: int) -> tuple[int, bool]:
+    """Find how many copies make a sample, and whether the solution remembers.
+
+    Args:
+        load: loads a copy under a name.
+        first: how long the first pass of this child took, ns.
+        later: how long a later one takes.
+        sample_ns: CPU time of a sample.
+    """
+    if first >= sample_ns:
+        return 1, first > later * _REMEMBERS_RATIO + _REMEMBERS_NS
+    cost = min(_duration([lambda: load("solution0")()]) for _ in range(2))  # noqa: PLW0108 - with loading
+    copies = max(
+        1, min(_MOST_COPIES, int(sample_ns / max(later, 1)), _SAMPLES_TO_LOAD * sample_ns // max(cost, 1))
+    )
+    others = 0
+    for _ in range(_ROUNDS):
+        series = _fresh(load, copies)
+        first, second = _duration(series), _duration(series)
+        others += first <= second * _REMEMBERS_RATIO + _REMEMBERS_NS
+        if others > 1:
+            return copies, False
+    return copies, True
+
+
+def _duration(series: Iterable[_Pass]) -> int:
+    """Make passes one after the other; return their CPU time in ns."""
     start = time.process_time_ns()
-    one_pass()
+    for one_pass in series:
+        one_pass()
     return time.process_time_ns() - start
 
 
-def _passes_for(one_pass: Callable[[], None], sample_ns: int) -> tuple[int, float]:
+def _passes_for(one_pass: _Pass, sample_ns: int) -> tuple[int, float]:
     """Double the number of passes until one sample lasts long enough; return it, and how long one of them took, ns."""
     passes = 1
     while True:
-        start = time.process_time_ns()
-        for _ in range(passes):
-            one_pass()
-        spent = time.process_time_ns() - start
+        spent = _duration(itertools.repeat(one_pass, passes))
         if spent >= sample_ns or passes >= _MOST_PASSES:
             return passes, spent / passes
         passes = min(passes * 2, max(passes + 1, int(passes * sample_ns * 1.2 / max(spent, 1))))
