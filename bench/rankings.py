@@ -42,7 +42,6 @@ from codedpo.rankings.scores import Scores
 from codedpo.sandbox.local import LocalSandbox
 
 OURS = "consensus"
-RIVALS = ("self_validation", "codet", "b4")
 YIELDS = (0.5, 0.25, 0.1)
 THRESHOLDS = (0.0, 0.2, 0.4, 0.6)
 VALIDITIES = (0.33, 0.5, 0.6, 0.7, 0.85, 0.95)
@@ -295,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             table = {name: summary(of) for name, of in results.items()}
             print_table(f"{budget}, {draws} draws, labels of {label}", table)
             if OURS in ranks:
-                print_differences(results, OURS, RIVALS)
+                print_differences(results, OURS, [name for name in ranks if name != OURS])
                 print_thresholds(results[OURS])
             if label == labels[0]:
                 output[str(budget)] = {name: _finite(figures) for name, figures in table.items()}
