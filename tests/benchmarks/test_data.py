@@ -1,13 +1,13 @@
 import gzip
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from tests.serving import serving
 
 from codedpo.benchmarks import (
     BENCHMARKS,
@@ -68,15 +68,8 @@ def home(tmp_path, online):
     """A server of the folder ``published``, which may end before all has come."""
     folder = tmp_path / "published"
     folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Home, directory=folder))
-    server.folder, server.asked, server.withheld = folder, [], 0
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(partial(Home, directory=folder), folder=folder, asked=[], withheld=0) as server:
+        yield server
 
 
 def at(home, file: DataFile, content: bytes) -> DataFile:

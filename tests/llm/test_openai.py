@@ -6,11 +6,12 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serving import serving
 
 from codedpo.core.config import ModelConfig, ResourcesConfig
 from codedpo.core.errors import BackendError, ConfigError
@@ -494,19 +495,12 @@ class _Locked(BaseHTTPRequestHandler):
 def test_the_key_is_taken_from_the_variable_that_the_config_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "wrong")
     monkeypatch.setenv("CODEDPO_OTHER_KEY", "right")
-    server = HTTPServer(("127.0.0.1", 0), _Locked)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        section = ModelConfig(kind="openai", name="m", url=f"http://127.0.0.1:{server.server_address[1]}")
+    with serving(_Locked) as server:
+        section = ModelConfig(kind="openai", name="m", url=server.address)
         with pytest.raises(BackendError, match="401, and OPENAI_API_KEY holds a key that it refuses"):
             _ = OpenAIGenerator.from_config(section, ResourcesConfig()).model
         other = section.model_copy(update={"key_variable": "CODEDPO_OTHER_KEY"})
         assert OpenAIGenerator.from_config(other, ResourcesConfig()).model == "m"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_an_option_that_the_kind_does_not_have_is_named() -> None:

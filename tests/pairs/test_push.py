@@ -2,12 +2,12 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 import pytest
 from tests.pairs.test_export import PAIRS
+from tests.serving import serving
 from tests.test_cli import codedpo
 
 from codedpo.core.stage import write_json
@@ -63,15 +63,8 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.address = f"http://127.0.0.1:{server.server_port}"
-    server.created, server.validated, server.files = [], [], {}
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Hub, created=[], validated=[], files={}) as server:
+        yield server
 
 
 @pytest.fixture

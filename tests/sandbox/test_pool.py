@@ -61,18 +61,7 @@ def test_an_error_in_the_job_source_reaches_the_caller(level_3: LocalSandbox) ->
 
 
 def _processes_of(pid: int) -> set[int]:
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-    found = {pid}
-    while grown := {child for child, parent in parents.items() if parent in found} - found:
-        found |= grown
-    return found - {pid}
+    return {process.pid for process in psutil.Process(pid).children(recursive=True)}
 
 
 def _gone(pids: set[int]) -> bool:
