@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codedpo.llm.names import bound_names, loaded_names
 from codedpo.llm.parse import ExtractedCode, Extraction, extract_code, extract_program, trim_solution
-from codedpo.llm.source import bound_names, code_blocks, loaded_names, syntax_tree, whole_statements
+from codedpo.llm.source import code_blocks, syntax_tree, whole_statements
 
 FUNCTION = "def f(x):\n    return x + 1"
 

@@ -5,17 +5,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from codedpo.llm.source import (
-    bound_names,
-    code_blocks,
-    levels,
-    loaded_names,
-    needed,
-    root_name,
-    syntax_tree,
-    whole_statements,
-    without_thoughts,
-)
+from codedpo.llm.names import bound_names, loaded_names, needed, root_name
+from codedpo.llm.source import code_blocks, levels, syntax_tree, whole_statements, without_thoughts
 
 
 class Extraction(StrEnum):

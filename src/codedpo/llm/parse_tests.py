@@ -18,17 +18,8 @@ from codedpo.llm.assertions import (
     literal,
     split,
 )
-from codedpo.llm.source import (
-    bound_names,
-    changed_names,
-    code_blocks,
-    levels,
-    loaded_names,
-    modules,
-    needed,
-    parsable_statements,
-    without_thoughts,
-)
+from codedpo.llm.names import bound_names, changed_names, loaded_names, modules, needed
+from codedpo.llm.source import code_blocks, levels, parsable_statements, without_thoughts
 
 _BUILTINS = set(dir(builtins))
 _BROKEN_LINE = re.compile(r"^([ \t]*assert)[ \t]*\n\s*+(?!assert\b)", re.MULTILINE)
