@@ -40,6 +40,10 @@ _REMEMBERS_RATIO, _REMEMBERS_NS, _ROUNDS, _MOST_COPIES = 1.5, 1_000, 7, 32
 many rounds but one."""
 _SAMPLES_TO_LOAD = 4
 """Loading copies may take as long as so many samples."""
+_CACHES = 4 << 20
+"""Bytes, more than what a core has to itself (2 MiB in 2026)."""
+_SMALL_SIZES, _BLOCKS = range(0, 480, 16), 64
+"""Sizes of objects that share the heap's pages (obmalloc), and more of each than a short pass makes."""
 _INLET, _OUTLET = 3, 4
 _PASSES_TO_GET_READY, _SAMPLES_TO_GET_READY = 2, 40
 """Where a single pass takes all the time that it may, or takes less than a sample."""
@@ -209,6 +213,7 @@ def _serve(source: str, calls: list[str], sample_ns: int) -> None:
     body = "".join(f" (\n{call}\n)\n" for call in calls)
     passes, count, copies, remembers = 0, 0, 1, False
     series: Iterable[_Pass] = ()
+    evictor = b""
     try:
         solution = compile(source, "<solution>", "exec", dont_inherit=True)
         definition = compile(f"def one_pass():\n{body}", "<calls>", "exec", dont_inherit=True)
@@ -230,7 +235,8 @@ def _serve(source: str, calls: list[str], sample_ns: int) -> None:
                 count, series = passes, itertools.repeat(one_pass, passes)
                 gc.collect()
             else:
-                fresh = _fresh(load, command[0])
+                evictor = evictor or b"\1" * _CACHES
+                fresh = _fresh(load, command[0], evictor)
                 count, series = len(fresh), fresh
             if seed:
                 seed()
@@ -250,11 +256,18 @@ def _load(solution: types.CodeType, definition: types.CodeType, name: str) -> _P
     return one_pass
 
 
-def _fresh(load: Callable[[str], _Pass], copies: int) -> list[_Pass]:
-    """Load copies; the first of several makes its pass now, so that a long load leaves the others no colder."""
+def _fresh(load: Callable[[str], _Pass], copies: int, evictor: bytes = b"") -> list[_Pass]:
+    """Load copies that start equally cold, whatever their loading takes and leaves behind.
+
+    A pass of one microsecond is doubled by a few objects that another solution's load has pushed out of the caches, or
+    by the first touch of a page of the heap. So the pages are touched for all and the caches emptied for all, and the
+    first of several copies makes its pass now, for what they share.
+    """
     # Each under a name of its own, by which pickle finds its classes.
     series = [load(f"solution{number}") for number in range(copies)]
     gc.collect()
+    [bytes(size) for size in _SMALL_SIZES for _ in range(_BLOCKS)]
+    evictor.count(0)
     if copies > 1:
         series.pop(0)()
     return series
