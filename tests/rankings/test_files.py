@@ -55,6 +55,16 @@ def test_parquet_with_values(tmp_path):
     assert len(list(rank_file(tmp_path / "mine.parquet", Plugin(kind="consensus")))) == 6
 
 
+def test_json_lines_have_the_columns_of_all_lines_and_others_are_left_alone(tmp_path):
+    rows = list(cells(value_digest=[["x", "y", "z"], ["x", "z", "z"], ["w", "z", "y"]]))
+    first, *others = rows
+    del first["value_digest"]
+    mixed = [row | {"other": number} for number, row in enumerate(others)]
+    matrix, _ = read_matrices(write_lines(tmp_path / "mine.jsonl", [first | {"other": "text"}, *mixed]))
+    assert matrix.values[0, 0] == -1
+    assert matrix.values[1, 2] == matrix.values[0, 2] >= 0
+
+
 @pytest.mark.parametrize("cuts", [(9,), (4,), (4, 13)])
 def test_parts_of_a_folder_are_one_table_wherever_they_are_cut(tmp_path, cuts):
     rows = [row | {"other": "x"} for row in cells()]
@@ -139,6 +149,12 @@ def test_a_test_with_two_calls_is_refused(tmp_path):
 def test_other_files_are_refused_in_one_sentence(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=words):
+        list(read_matrices(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["none", "none.npz", "none.jsonl", "none.parquet"])
+def test_a_matrix_that_is_not_there_is_said_to_be_missing(tmp_path, name):
+    with pytest.raises(DataError, match=f"{name} does not exist; name a file or a folder"):
         list(read_matrices(tmp_path / name))
 
 

@@ -38,6 +38,8 @@ def read_matrices(path: Path) -> Iterator[PassMatrix]:
         DataError: the file is missing, of another format, its cells do not fill solutions x tests, or those of one
             test have different calls.
     """
+    if not path.exists():
+        raise DataError(f"the pass matrix {path} does not exist; name a file or a folder of Parquet parts.")
     if path.suffix == ".npz":
         yield _from_npz(path)
     elif path.suffix in (".parquet", ".jsonl") or path.is_dir():
@@ -45,7 +47,10 @@ def read_matrices(path: Path) -> Iterator[PassMatrix]:
             for cells in whole_tasks(_table(path, piece)):
                 yield from matrices(cells, calls_of_tests(cells))
     else:
-        raise DataError(f"{path} is not a pass matrix: name a file that ends in .npz, .parquet or .jsonl.")
+        raise DataError(
+            f"{path} is not a pass matrix: name a file that ends in .npz, .parquet or .jsonl, or a folder of "
+            "Parquet parts."
+        )
 
 
 def rank_file(path: Path, strategy: Plugin, seed: int = 0) -> Iterator[SolutionScore]:
@@ -131,7 +136,8 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as {path.suffix[1:] or 'Parquet'} ({reason}).") from error
+        kind = path.suffix[1:] or "Parquet"
+        raise DataError(f"{path} cannot be read as {kind} ({reason}); mend it or write it again.") from error
 
 
 def _full(place: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -185,4 +191,7 @@ def _json_lines(path: Path) -> pa.Table:
         raise DataError(
             f"{path}: line {other} is not a JSON object; every line is one cell of a pass matrix."
         )
-    return pa.Table.from_pylist(rows)
+    # Columns by the keys of all rows: from_pylist would take those of the first one.
+    return pa.table(
+        {name: [row.get(name) for row in rows] for name in READ if any(name in row for row in rows)}
+    )
