@@ -31,6 +31,14 @@ def test_verdict_follows_the_interval_of_the_difference(low, high, meaning):
     assert meaning in sentence
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "title"),
+    [("mbppplus", "MBPP+"), ("enamel", "ENAMEL"), ("my.bench:surplus", "my.bench:surplus")],
+)
+def test_benchmarks_are_called_as_their_authors_do_and_others_as_they_are(benchmark, title):
+    assert results.title_of(benchmark) == title
+
+
 def test_an_interval_alone_makes_no_change_when_the_exact_test_disagrees():
     sentence = results.verdict_of(metrics(0.004, 0.091, p=0.065))
     assert "no clear change" in sentence

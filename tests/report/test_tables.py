@@ -9,15 +9,16 @@ from codedpo.core.tables import to_arrow
 from codedpo.report import tables
 
 
-def score(task, solution, strategy, value):
-    names = {"task_id": task, "solution_id": f"{task}/s{solution}", "strategy": strategy, "score": value}
+def score(task, solution, strategy, value, rank):
+    names = {"task_id": task, "solution_id": f"{task}/s{solution}", "strategy": strategy}
+    names |= {"score": value, "rank": rank}
     return SolutionScore(**{name: names.get(name, 1) for name in SolutionScore.__dataclass_fields__})
 
 
 def scores(**by_strategy):
     """One task a list, one score a solution."""
     rows = [
-        score(f"t{task}", solution, strategy, value)
+        score(f"t{task}", solution, strategy, value, 1 + sum(other > value + 1e-9 for other in values))
         for strategy, tasks in by_strategy.items()
         for task, values in enumerate(tasks)
         for solution, value in enumerate(values)
@@ -51,6 +52,16 @@ def test_strategies_are_compared_task_by_task():
     assert tied["spearman"] == pytest.approx((np.sqrt(3) / 2 - 1) / 2)
     parts = [table.filter(pc.equal(table.column("task_id"), task)) for task in ("t0", "t1")]
     assert tables.strategies_compared(parts, "ours", *none) == [same, tied]
+
+
+def test_equal_ranks_are_one_place_whatever_rounding_made_of_their_scores():
+    less = 1.0 - 1e-12
+    table = scores(ours=[[0.0, 1.0, less]], rounded=[[0.0, less, 1.0]], silent=[[0.0, 0.0, 0.0]])
+    rounded, silent = tables.strategies_compared(
+        [table], "ours", to_arrow(Pair, []), to_arrow(AlternativePair, [])
+    )
+    assert (rounded["same_best"], rounded["spearman"]) == (1.0, pytest.approx(1.0))
+    assert (silent["same_best"], silent["spearman"]) == (0.0, None)
 
 
 def pair_of(chosen, rejected, kind="correctness"):

@@ -244,7 +244,7 @@ def convergence_figures(rows: list[dict[str, float]]) -> list[Figure]:
             change,
             [median],
             x_name="iteration",
-            note="band: 10% to 90% of tasks, from 1e−6",
+            note="of the first strategy that iterates; band: 10% to 90% of tasks, from 1e−6",
         ),
         _figure("Changes of order", order, [moved], x_name="iteration"),
     ]

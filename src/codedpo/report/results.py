@@ -52,13 +52,15 @@ def title_of(benchmark: str) -> str:
     """Write a benchmark's name as its authors do."""
     known = {
         "humaneval": "HumanEval",
+        "humanevalplus": "HumanEval+",
         "mbpp": "MBPP",
+        "mbppplus": "MBPP+",
         "ds1000": "DS-1000",
+        "enamel": "ENAMEL",
         "livecodebench": "LiveCodeBench",
         HELD_OUT: "held-out tasks",
     }
-    name = benchmark.removesuffix("plus").removesuffix("+")
-    return known.get(name, name) + ("+" if name != benchmark else "")
+    return known.get(benchmark, benchmark)
 
 
 QUANTITIES = {

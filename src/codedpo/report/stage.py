@@ -34,7 +34,8 @@ def content_of(context: StageContext) -> Content:
     Tables that grow with the run are read file by file, of the tasks that are shown alone every row.
     """
     strategy = context.config.rankings.strategy.label
-    scores = ("task_id", "solution_id", "strategy", "score")
+    scores = ("task_id", "strategy", "score")
+    ranks = ("task_id", "solution_id", "strategy", "rank")
     pairs = context.columns(Pair, "kind", "chosen_solution_id", "rejected_solution_id")
     alternatives = context.columns(AlternativePair, "strategy", "chosen_solution_id", "rejected_solution_id")
     return Content(
@@ -49,7 +50,7 @@ def content_of(context: StageContext) -> Content:
             pass_shares(one, Outcome.PASSED.value)
             for one in context.tables(Execution, "solution_id", "outcome")
         ),
-        compared=strategies_compared(context.tables(SolutionScore, *scores), strategy, pairs, alternatives),
+        compared=strategies_compared(context.tables(SolutionScore, *ranks), strategy, pairs, alternatives),
         convergence=context.columns(Convergence, "iteration", "largest_change", "order_changes"),
         training_steps=context.read(TrainingStep),
         samples=context.read(Sample),

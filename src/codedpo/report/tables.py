@@ -141,14 +141,14 @@ def pass_shares(executions: pa.Table, passed: str) -> NDArray[np.float64]:
     return np.asarray(shares.column("link_mean").to_numpy(), dtype=np.float64)
 
 
-def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def average_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     """Return ranks from 1, equal values sharing the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[group], dtype=np.float64)
 
 
-def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+def spearman(first: NDArray[Any], second: NDArray[Any]) -> float | None:
     """Return Spearman's rank correlation, or None where one side does not vary."""
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
@@ -156,33 +156,34 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float |
 
 
 def strategies_compared(
-    solution_scores: Iterable[pa.Table], strategy: str, pairs: pa.Table, alternatives: pa.Table
+    solution_ranks: Iterable[pa.Table], strategy: str, pairs: pa.Table, alternatives: pa.Table
 ) -> list[dict[str, Any]]:
     """Compare each other strategy with the one that made the pairs.
 
     Args:
-        solution_scores: columns of ``SolutionScore``, in parts of whole tasks.
+        solution_ranks: columns of ``SolutionScore``, in parts of whole tasks. Scores would not do: those of equal
+            solutions differ by rounding.
         strategy: the one that made the pairs.
         pairs: columns of the run's ``Pair``; those for efficiency are left out.
         alternatives: columns of ``AlternativePair``: the correctness pairs that the others would have made.
 
     Returns:
-        For each: ``strategy``; ``same_best``, the share of tasks in which its best solutions (all that share
-        the top) hold ours; ``spearman``, the mean over tasks where both vary; ``tasks``; ``pairs`` that it would
-        make; ``same_pairs``, the share of the run's correctness pairs that are among them, ``same_chosen`` that of
-        the run's chosen solutions, both None where the run or the other has none.
+        For each: ``strategy``; ``same_best``, the share of tasks in which it has the same best solution, of equal
+        ranks the first, as in pairs; ``spearman``, the mean over tasks where both vary; ``tasks``; ``pairs`` that it
+        would make; ``same_pairs``, the share of the run's correctness pairs that are among them, ``same_chosen`` that
+        of the run's chosen solutions, both None where the run or the other has none.
     """
     own = _sides(pairs.filter(pc.equal(pairs.column("kind"), PairKind.CORRECTNESS.value)))
     own_chosen = {chosen for chosen, _ in own}
     found: dict[str, tuple[list[bool], list[float]]] = {}
-    for scores in (of_task for table in solution_scores for of_task in _by_task(table)):
-        for other in (name for name in scores if name != strategy):
+    for ranks in (of_task for table in solution_ranks for of_task in _by_task(table)):
+        for other in (name for name in ranks if name != strategy):
             same, correlations = found.setdefault(other, ([], []))
-            ids = [key for key in scores.get(strategy, ()) if key in scores[other]]
+            ids = [key for key in ranks.get(strategy, ()) if key in ranks[other]]
             if not ids:
                 continue
-            ours, theirs = (np.array([scores[name][key] for key in ids]) for name in (strategy, other))
-            same.append(bool(theirs[int(ours.argmax())] == theirs.max()))
+            ours, theirs = (np.array([ranks[name][key] for key in ids]) for name in (strategy, other))
+            same.append(bool(ours.argmin() == theirs.argmin()))
             correlation = spearman(ours, theirs)
             if correlation is not None:
                 correlations.append(correlation)
@@ -205,14 +206,14 @@ def strategies_compared(
     return rows
 
 
-def _by_task(solution_scores: pa.Table) -> Iterable[Mapping[str, Mapping[str, float]]]:
-    """Return strategy -> solution id -> score of every task."""
-    by_task: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+def _by_task(solution_ranks: pa.Table) -> Iterable[Mapping[str, Mapping[str, int]]]:
+    """Return strategy -> solution id -> rank of every task."""
+    by_task: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     columns = (
-        solution_scores.column(name).to_pylist() for name in ("task_id", "strategy", "solution_id", "score")
+        solution_ranks.column(name).to_pylist() for name in ("task_id", "strategy", "solution_id", "rank")
     )
-    for task_id, name, solution_id, score in zip(*columns, strict=True):
-        by_task[task_id][name][solution_id] = score
+    for task_id, name, solution_id, rank in zip(*columns, strict=True):
+        by_task[task_id][name][solution_id] = rank
     return by_task.values()
 
 
