@@ -103,6 +103,11 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         list(read(SourceConfig(kind="folder", path=str(tmp_path / "no"), license="mit")))
 
 
+def test_a_folder_of_tables_is_told_to_name_each(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder; name each file"):
+        list(read(SourceConfig(kind="rows", path=str(tmp_path))))
+
+
 ROWS = [
     {"content": "def f(): ...", "path": "a.py", "repo_name": "x/y", "license": ["MIT", "Apache-2.0"]},
     {"content": "int main", "path": "a.c", "repo_name": "x/y", "license": ["MIT"]},

@@ -53,7 +53,7 @@ def test_tasks_are_read_with_plain_hints_and_their_own_names(tmp_path: Path) -> 
         ("{", "line 2: Invalid JSON"),
         ("[1]", "line 2: Input should be an object"),
         ({"prompt": "x"}, "line 2: signature: Field required"),
-        (EVEN | {"prompt": ""}, "line 2: prompt: String should have at least 1 character"),
+        (EVEN | {"prompt": " \n"}, "line 2: prompt: String should have at least 1 character"),
         (
             EVEN | {"signature": "class A:"},
             "line 2: signature 'class A:' is not the first line of a function",

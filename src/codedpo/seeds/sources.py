@@ -150,6 +150,8 @@ def _read_folder(source: SourceConfig) -> Iterator[SourceFile | Reject]:
 
 def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     path = Path(source.path)
+    if path.is_dir():
+        raise ConfigError(f"the table {path} is a folder; name each file of it as a source of its own.")
     if not path.is_file():
         raise ConfigError(f"the table {path} does not exist; mend seeds.sources.path.")
     rows = _parquet_rows if path.suffix == ".parquet" else _json_rows

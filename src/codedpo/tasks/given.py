@@ -3,8 +3,9 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from codedpo.core.errors import DataError
 from codedpo.core.records import Task
@@ -16,10 +17,10 @@ class GivenTask(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
 
-    prompt: str = Field(min_length=1)
+    prompt: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
     """The instruction in words, self-contained."""
     signature: str
-    """``def name(arguments) -> type:``; a body may follow."""
+    """``def name(arguments) -> type:``; a body may follow. Hints with names that need an import are left out."""
     task_id: str = ""
     """Yours, kept as ``Task.source_id``; the run numbers tasks by itself."""
     concepts: list[str] = []
@@ -72,7 +73,7 @@ def _tasks(text: str, path: Path) -> Iterator[Task]:
             task_id=f"t{index:06d}",
             seed_id="",
             concepts=given.concepts,
-            prompt=given.prompt.strip(),
+            prompt=given.prompt,
             signature=signature,
             entry_point=function.name,
             source_id=given.task_id,
