@@ -17,6 +17,11 @@ PROBLEM = Problem(
 )
 
 
+def reason(decontaminator, text, entry_point, code):
+    found = decontaminator.match(text, entry_point, code)
+    return found and found.reason
+
+
 @pytest.fixture(scope="module")
 def humaneval(data_folder):
     problems = load_benchmark("humaneval", data_folder).problems()
@@ -26,7 +31,7 @@ def humaneval(data_folder):
 def test_every_problem_is_found_by_its_prompt_alone(humaneval):
     problems, decontaminator = humaneval
     missed = [
-        problem.problem_id for problem in problems if not decontaminator.reason(problem.prompt, None, None)
+        problem.problem_id for problem in problems if not reason(decontaminator, problem.prompt, None, None)
     ]
     assert missed == []
 
@@ -34,7 +39,7 @@ def test_every_problem_is_found_by_its_prompt_alone(humaneval):
 def test_every_problem_is_found_by_its_solution_alone(humaneval):
     problems, decontaminator = humaneval
     for problem in problems:
-        assert decontaminator.reason(problem.canonical_solution, None, problem.canonical_solution)
+        assert reason(decontaminator, problem.canonical_solution, None, problem.canonical_solution)
 
 
 def test_same_code_under_other_names():
@@ -44,9 +49,9 @@ def test_same_code_under_other_names():
     both: set = set(a) & set(b)
     return tuple(both)
 '''
-    assert decontaminator.reason("", None, renamed) == "same_code"
-    assert decontaminator.reason("", None, renamed.replace("&", "|")) is None
-    assert decontaminator.reason("", None, renamed.replace("tuple(both)", "list(both)")) is None
+    assert reason(decontaminator, "", None, renamed) == "same_code"
+    assert reason(decontaminator, "", None, renamed.replace("&", "|")) is None
+    assert reason(decontaminator, "", None, renamed.replace("tuple(both)", "list(both)")) is None
 
 
 def test_short_prompt_is_found_by_eight_words():
@@ -62,8 +67,8 @@ def test_distinctive_name_alone_counts_and_a_plain_one_does_not():
     problem = Problem("b", "1", "p", "longest_increasing_subsequence", "", "")
     plain = Problem("b", "2", "p", "is_prime", "", "")
     decontaminator = Decontaminator([problem, plain])
-    assert decontaminator.reason("", "longestIncreasingSubsequence", None) == "same_name"
-    assert decontaminator.reason("", "is_prime", None) is None
+    assert reason(decontaminator, "", "longestIncreasingSubsequence", None) == "same_name"
+    assert reason(decontaminator, "", "is_prime", None) is None
     assert is_distinctive("find_nth_digit")
     assert not is_distinctive("add")
 
@@ -75,7 +80,7 @@ def test_code_idioms_and_digits_are_no_evidence():
 
 @given(st.text(), st.text())
 def test_any_text_is_survived_and_nothing_known_matches_nothing(text, code):
-    assert Decontaminator([]).reason(text, text, code) is None
+    assert reason(Decontaminator([]), text, text, code) is None
 
 
 @pytest.mark.parametrize("code", ["def f(:", "\x00", "(" * 10000])

@@ -180,11 +180,6 @@ class Decontaminator:
                     return Match("same_prompt", label, prose)
         return None
 
-    def reason(self, text: str, entry_point: str | None, code: str | None) -> str | None:
-        """Return the reason alone of ``match``, None where there is none."""
-        found = self.match(text, entry_point, code)
-        return found.reason if found else None
-
 
 def _prose(problem: Problem) -> str:
     """Return what a prompt says in words: the docstring of its function or all of it, without examples."""
