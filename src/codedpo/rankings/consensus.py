@@ -33,7 +33,8 @@ def rank(
     ``g`` the share of solutions that behave exactly like it, and ``q`` the largest share of tests that one
     solution passes. Where one solution passes nearly all tests they are mostly valid, and the paper's score
     decides; where none does, many tests are wrong and agreement decides. Tests that every solution passes say
-    nothing about solutions or about validity: they are left out (and score 0), so trivial tests change nothing.
+    nothing about solutions or about validity: ``v`` and ``q`` leave them out (and they score 0). A value that all
+    return still counts in ``a``.
 
     ``probabilities`` are the chance that a solution is right if it is the best of its task:
     ``odds = e^log_odds a^agreement_odds g^group_odds``, by default ``e^2.21 a^0.69 g^1.08``; ``evidence`` gives what to
