@@ -20,7 +20,9 @@ from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder
 from codedpo.llm.recorded import read_recording
 from codedpo.llm.replay_server import ReplayServer
+from codedpo.report.run_folder import read_run
 from codedpo.services import Services
+from codedpo.stages import stage_path
 
 CHAIN = ROOT / "tests" / "e2e" / "chain.yaml"
 ANSWERS = ROOT / "tests" / "e2e" / "answers.jsonl.gz"
@@ -108,6 +110,15 @@ def counts(matrix):
         (["pairs.least_probability=0.5"], "least_probability and pairs.share_kept need probabilities"),
         (["pairs.share_kept=0.5"], "set rankings.strategy.kind to consensus"),
         (
+            ["pairs.kinds=[correctness]", "training.kinds=[efficiency]"],
+            "so there would be no pair to train on",
+        ),
+        (["training.kinds=[]"], "so there would be no pair to train on"),
+        (
+            ["training.method=kto", "training.kinds=[efficiency]"],
+            "undesirable answers come from correctness pairs",
+        ),
+        (
             ["pairs.share_kept=0.5", "rankings.strategy={kind: plugin, path: 'counting:counts'}"],
             "which the ranking strategy does not estimate",
         ),
@@ -162,6 +173,36 @@ def test_an_adopted_stage_that_its_own_run_does_anew_is_not_written(
     run(config, redo="tasks")
     assert (config.run_folder / "2-tasks" / "stage.json").exists()
     assert written(folder) == before
+
+
+def test_runs_that_are_moved_together_keep_what_one_adopted(tmp_path: Path, server: ReplayServer) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    run(config_of(old, server.url, "name=base"), "seeds")
+    run(config_of(old, server.url, "base_run=base", "name=other"), "seeds")
+    old.rename(new)
+    run(config_of(new, server.url, "base_run=base", "name=other"), "seeds")
+    (seeds,) = read_run(new / "other").stages
+    assert seeds.summary is not None
+    assert seeds.folder.path == stage_path(new / "other", "seeds") == new / "base" / "1-seeds"
+
+
+@pytest.mark.parametrize(
+    ("redo", "changes", "error"),
+    [
+        ("tasks", ["seeds.sources=[]", "tasks.file=none.jsonl"], DataError),
+        ("seeds", [], BackendError),  # no server
+    ],
+)
+def test_what_is_to_be_redone_is_kept_where_the_run_cannot_begin(
+    redo: str, changes: list[str], error: type[Exception], tmp_path: Path
+) -> None:
+    config = config_of(tmp_path, "http://localhost:1/v1", *changes)
+    for stage in ("1-seeds", "2-tasks", "7-training"):
+        StageFolder(config.run_folder / stage).open({"stage": stage}).finish()
+    before = written(config.run_folder / "2-tasks") | written(config.run_folder / "7-training")
+    with pytest.raises(error):
+        run(config, redo=redo)
+    assert before.items() <= written(config.run_folder).items()
 
 
 def test_variants_adopt_what_their_run_has_redone(tmp_path: Path, server: ReplayServer) -> None:

@@ -17,13 +17,13 @@ from codedpo.core.config_files import variants_of
 from codedpo.core.errors import BackendError, CodedpoError, StaleError
 from codedpo.core.fingerprint import digest_of
 from codedpo.core.progress import Voice
-from codedpo.core.stage import StageFolder, StageSummary, write_json
+from codedpo.core.stage import StageFolder, StageSummary
 from codedpo.manifest import note_origins, record_attempt
 from codedpo.plan import outlook
 from codedpo.seeds.sources import source_digest
 from codedpo.services import Services
 from codedpo.settings import check_settings
-from codedpo.stages import STAGE_NAMES, STAGES, Stage, stage_path, stage_position, stages_until
+from codedpo.stages import STAGE_NAMES, STAGES, Stage, own_path, stage_path, stage_position, stages_until
 from codedpo.tasks.given import read_tasks
 
 DEFAULTS: dict[str, Any] = json.loads(Config(name="defaults").model_dump_json())
@@ -106,14 +106,13 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _adopt(config: Config, stage: Stage, identity: dict[str, Any]) -> bool:
-    """Use the base run's stage where its identity is equal; say so in ``adopted.json``."""
+    """Use the base run's stage where its identity is equal."""
     if not config.base_run or stage.name == "report":
         return False
     base = StageFolder(stage_path(Path(config.base_run), stage.name))
     if base.summary() is None or base.differences(identity, DEFAULTS):
         return False
-    own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
-    write_json(own / "adopted.json", {"path": str(base.path.resolve()), "base_run": config.base_run})
+    base.lend(own_path(config.run_folder, stage.name), config.base_run)
     return True
 
 
@@ -185,9 +184,11 @@ def _inputs(stage: Stage, run_folder: Path) -> dict[type, Sequence[Path]]:
     return inputs
 
 
-def _places(stage: Stage, config: Config, *, may_adopt: bool) -> list[StageFolder]:
+def _places(stage: Stage, config: Config, *, may_adopt: bool, is_redone: bool = False) -> list[StageFolder]:
     """Return where a result may be that can be used again: in the run, and in the base run that it may adopt from."""
-    runs = [config.run_folder, *([Path(config.base_run)] if config.base_run and may_adopt else [])]
+    runs = [] if is_redone else [config.run_folder]
+    if config.base_run and may_adopt:
+        runs.append(Path(config.base_run))
     return [StageFolder(stage_path(run, stage.name)) for run in runs]
 
 
@@ -210,7 +211,7 @@ def _run_stage(
     stored = map(StageFolder.stored_identity, _places(stage, config, may_adopt=may_adopt))
     identity = identity_of(stage, config, services, summaries, next(filter(None, stored), None))
     note_origins(config.run_folder, services, voice)
-    own = config.run_folder / f"{stage_position(stage.name) + 1}-{stage.name}"
+    own = own_path(config.run_folder, stage.name)
     if may_adopt and not own.exists() and _adopt(config, stage, identity):
         voice.say(
             f"{stage.name}: adopted from {config.base_run}",
@@ -312,17 +313,21 @@ def run_one(
     summaries: dict[str, StageSummary] = {}
     with _locked(folder):
         try:
-            for position in range(first_redone, len(STAGES)):
-                StageFolder(folder / f"{position + 1}-{STAGES[position].name}").remove()
             record_attempt(config, folder, services)
-            for check in stage_checks(config, until).values():
+            for check in stage_checks(config, until, redo).values():
                 check(services)
             stages = stages_until(until, config)
-            may_adopt = {stage: is_variant or stage_position(stage.name) < first_redone for stage in stages}
-            places = {stage: _places(stage, config, may_adopt=may_adopt[stage]) for stage in stages}
+            redone = STAGES[first_redone:]
+            may_adopt = {stage: is_variant or stage not in redone for stage in stages}
+            places = {
+                stage: _places(stage, config, may_adopt=may_adopt[stage], is_redone=stage in redone)
+                for stage in stages
+            }
             _check_model(
                 [stage for stage in stages if not any(map(StageFolder.summary, places[stage]))], services
             )
+            for stage in redone:  # only now, so that a run which cannot begin deletes nothing
+                StageFolder(own_path(folder, stage.name)).remove()
             if is_new and (line := outlook(config, until)):
                 voice.say(line, event="outlook", style="dim")
             for stage in stages:

@@ -1,6 +1,5 @@
 """The nine stages: their order, the tables that each reads and writes, and what its rows depend on."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from codedpo.core.records import (
     Timing,
     TrainingStep,
 )
+from codedpo.core.stage import StageFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,14 @@ def stage_position(name: str) -> int:
     return STAGE_NAMES.index(name)
 
 
+def own_path(run_folder: Path, name: str) -> Path:
+    """Return where a run keeps a stage that it did not adopt."""
+    return run_folder / f"{stage_position(name) + 1}-{name}"
+
+
 def stage_path(run_folder: Path, name: str) -> Path:
     """Return the folder of a stage in a run, following an adoption from a base run."""
-    own = run_folder / f"{stage_position(name) + 1}-{name}"
-    adopted = own / "adopted.json"
-    return Path(json.loads(adopted.read_text())["path"]) if adopted.exists() else own
+    return StageFolder.of(own_path(run_folder, name)).path
 
 
 def stages_until(until: str, config: Config) -> list[Stage]:

@@ -125,12 +125,6 @@ def test_four_bit_weights_need_a_gpu(base: Path, tmp_path: Path, pairs: list[Pai
         TrainingConfig(four_bit=True, lora=None)
 
 
-def test_kto_needs_correctness_pairs(base: Path, tmp_path: Path, pairs: list[Pair]) -> None:
-    context = context_of(tmp_path, base, pairs, method="kto", kinds=("efficiency",))
-    with pytest.raises(ConfigError, match="training.method is kto, but its undesirable answers"):
-        check(context.services)
-
-
 def weights_of(folder: Path, config: dict[str, Any]) -> Path:
     """Write what can be read of weights without reading them: a config, and a tokenizer's end token."""
     folder.mkdir()

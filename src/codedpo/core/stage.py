@@ -11,6 +11,7 @@ their work into parts, and write each part once. What a kill leaves without a ma
 
 import hashlib
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,9 @@ from codedpo.core.errors import DataError, StaleError
 from codedpo.core.fingerprint import completed, differing_fields, digest_of
 from codedpo.core.records import Reject
 from codedpo.core.tables import table_name, write_atomically, write_rows
+
+ADOPTED = "adopted.json"
+"""In the place of a stage's own files: where the folder is that this run uses, and whose."""
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -59,6 +63,17 @@ class StageFolder:
     """One stage's folder, which may belong to an adopted base run."""
 
     path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the stage of a run at ``path``: its own folder, or the one that it adopted."""
+        marker = path / ADOPTED
+        return cls((path / _read_json(marker)["path"]).resolve() if marker.exists() else path)
+
+    def lend(self, path: Path, base_run: str) -> None:
+        """Have a run use this folder as its stage at ``path``; relative, so that runs can be moved together."""
+        place = os.path.relpath(self.path.resolve(), path.resolve())
+        write_json(path / ADOPTED, {"path": place, "base_run": base_run})
 
     def part_path(self, row_type: type, index: int) -> Path:
         """Return the path of one part of a table."""

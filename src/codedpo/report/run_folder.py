@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.core.errors import ConfigError, DataError
-from codedpo.core.stage import StageFolder, StageSummary
+from codedpo.core.stage import ADOPTED, StageFolder, StageSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _state(path: Path) -> StageState:
-    marker = path / "adopted.json"
+    marker = path / ADOPTED
     adopted = _object(marker) if marker.exists() else {}
-    folder = StageFolder(Path(adopted["path"]) if adopted else path)
+    folder = StageFolder.of(path)
     return StageState(
         name=path.name.partition("-")[2],
         folder=folder,

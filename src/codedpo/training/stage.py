@@ -13,7 +13,7 @@ from typing import Any
 
 from codedpo.context import StageContext
 from codedpo.core import errors
-from codedpo.core.errors import BackendError, CodedpoError, ConfigError
+from codedpo.core.errors import BackendError, CodedpoError
 from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.tables import read_rows, write_atomically, write_rows
 from codedpo.llm.device import choose_device
@@ -45,8 +45,7 @@ def check(services: Services) -> str:
 
     Raises:
         BackendError: a package or the GPU is missing, or the weights cannot be fetched.
-        ConfigError: KTO without correctness pairs, which alone give undesirable answers; a tracker that cannot be
-            used; adapters that have no place in the weights.
+        ConfigError: a tracker that cannot be used; adapters that have no place in the weights.
         CodedpoError: the weights are unknown, damaged, of a kind that cannot be trained or cannot become
             ``model.gguf``, or the template is none.
     """
@@ -55,12 +54,7 @@ def check(services: Services) -> str:
         raise BackendError(
             f"training needs {', '.join(missing)}: pip install 'codedpo[train]', or stop before it with --until pairs."
         )
-    training, made = services.config.training, services.config.pairs.kinds
-    if training.method == "kto" and "correctness" not in {*training.kinds} & {*made}:
-        raise ConfigError(
-            "training.method is kto, but its undesirable answers come from correctness pairs alone; add correctness to "
-            "training.kinds and pairs.kinds, or train by another method."
-        )
+    training = services.config.training
     if services.config.resources.device == "cuda":
         choose_device("cuda")
     if training.four_bit:
