@@ -106,10 +106,16 @@ def test_bad_input_gets_one_sentence(tmp_path: Path, text: str, overrides: list[
         ("model=openai", r"model is 'openai': .*; write model\.kind=openai\.$"),
         ("training=dpo", r"training is 'dpo': input should be an object\.$"),
         ("training.lora=", r"training\.lora is '': input should be an object\.$"),
+        ("name=2026", r"name is 2026: .*; put it in quotes\.$"),
+        (
+            "seeds.sources=[{kind: pypi, name: boltons, version: 1.10}]",
+            r"version is 1\.1: .*; put it in quotes\.$",
+        ),
+        ("decontamination=mbpp", r"decontamination is 'mbpp': .*; write \[mbpp\]\.$"),
         ("name=", r"name is '': string should have at least 1 character\.$"),
     ],
 )
-def test_a_text_in_the_place_of_a_section_is_named_with_its_form(override: str, sentence: str) -> None:
+def test_a_value_of_another_type_is_named_with_its_form(override: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         config_of({"name": "trial"}, [override])
 

@@ -73,8 +73,12 @@ def _with_override(values: dict[str, Any], override: str) -> None:
 
 
 def _remedy(complaint: ErrorDetails) -> str:
-    """Name the form of a section where only its kind was given."""
+    """Name the form that a value of another type would have; empty where there is nothing to say."""
     place, given = complaint["loc"], complaint["input"]
+    if complaint["type"] == "string_type" and isinstance(given, int | float):
+        return "; put it in quotes"
+    if complaint["type"] == "tuple_type" and isinstance(given, str):
+        return f"; write [{given}]"
     section = getattr(sections, complaint.get("ctx", {}).get("class_name", ""), None)
     if section is None or "kind" not in section.model_fields or not (given and isinstance(given, str)):
         return ""
