@@ -62,6 +62,16 @@ def test_weights_that_cannot_be_trained_are_found(tmp_path: Path) -> None:
     assert "cannot be trained, as transformers cannot load it so" in error
 
 
+def test_room_is_asked_for_only_where_the_embedded_model_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codedpo.check.DISK_GB", 10**9)
+    own = ["evaluation.benchmarks=[]", "rankings.compare=[]"]
+    assert all(check.ok for check in checks_of(CHAIN, own, "candidates"))
+    failing = [check.name for check in checks_of(None, ["model.name=x", *own], "tasks") if not check.ok]
+    assert failing == ["model"]
+    embedded = checks_of(None, ["model={kind: transformers, options: {x: 1}}", *own], "tasks")
+    assert [check.name for check in embedded if not check.ok] == ["model", "disk"]
+
+
 def test_given_tasks_and_strategies_are_named(tmp_path: Path) -> None:
     file = tmp_path / "tasks.jsonl"
     file.write_text(json.dumps({"prompt": "Add one.", "signature": "def add_one(x: int) -> int:"}))

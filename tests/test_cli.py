@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from codedpo.check import CheckResult, print_checks
+from codedpo.cli import STAGE_WORDS
+from codedpo.stages import STAGE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -230,6 +232,10 @@ def test_a_folder_that_cannot_be_made_and_a_full_disk_are_one_sentence(tmp_path:
 def test_wrong_arguments_are_a_usage_error() -> None:
     assert codedpo("run").returncode == 2
     assert codedpo("nothing").returncode == 2
+
+
+def test_the_stages_that_help_names_are_those_there_are() -> None:
+    assert STAGE_WORDS.split(", ") == list(STAGE_NAMES)
 
 
 def test_version() -> None:

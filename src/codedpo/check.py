@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from codedpo.core.config import Config
 from codedpo.core.config_files import config_of, load_config, variants_of
 from codedpo.core.errors import CodedpoError
 from codedpo.core.progress import Voice
+from codedpo.llm.pinned import PINNED
 from codedpo.services import GENERATORS, SANDBOXES, Services
 from codedpo.stages import stages_until
 
@@ -80,7 +81,7 @@ def checks_of(
     finally:
         services.close()
     checks += [_variant(name, config, variant, until) for name, variant in variants_of(config).items()]
-    return [*(check for check in checks if check.found), _disk()]
+    return [*(check for check in checks if check.found), _disk(config, needed)]
 
 
 def _settings(config: Config, until: str) -> str:
@@ -114,17 +115,18 @@ def _benchmark(services: Services, name: str) -> CheckResult:
     return _attempt(f"data: {name}", lambda: f"{len(services.problems(name))} problems")
 
 
-def _disk() -> CheckResult:
+def _disk(config: Config, needed: Collection[str]) -> CheckResult:
+    """Look for the room that the embedded model takes, where a stage needs it; of other models no size is known."""
+    asked = config.model.name if config.model.kind in ("local", "transformers") else ""
+    names = {"model": asked, "weights": config.training.model or config.model.name}
+    is_embedded = any(names.get(service) in PINNED for service in needed)
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free / 1e9
-    ok = free >= DISK_GB
-    remedy = (
-        ""
-        if ok
-        else f"; the embedded model needs {DISK_GB}: free some or set CODEDPO_CACHE_DIR to another disk"
-    )
-    return CheckResult("disk", ok, f"{free:.0f} GB free for {folder}{remedy}")
+    found = f"{free:.0f} GB free for {folder}"
+    if not is_embedded or free >= DISK_GB:
+        return CheckResult("disk", True, found)
+    remedy = "free some or set CODEDPO_CACHE_DIR to another disk"
+    return CheckResult("disk", False, f"{found}; the embedded model needs {DISK_GB}: {remedy}")
 
 
 def print_checks(checks: list[CheckResult]) -> None:

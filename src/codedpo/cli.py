@@ -22,6 +22,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failure, 2 config or data, 3 stale, 4 model or sandbox unavailable, 130 interrupted.",
 )
 
+STAGE_WORDS = "seeds, tasks, candidates, executions, rankings, pairs, training, evaluation, report"
+"""As ``stages.STAGE_NAMES``, which would load numpy and pyarrow to say it."""
 STORED = {
     "run": "; the same command goes on from what is stored",
     "exec": "; no matrix is written, and the same command begins again, but for the cells that "
@@ -63,7 +65,7 @@ def _top(
 def run_command(
     config: ConfigPath,
     overrides: Overrides = None,
-    until: Annotated[str, typer.Option(help="Last stage to run.")] = "report",
+    until: Annotated[str, typer.Option(help=f"Last stage to run: {STAGE_WORDS}.")] = "report",
     redo: Annotated[str, typer.Option(help="Delete this stage and all after it, then run.")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate calls, tokens, executions and hours; do nothing.")
@@ -230,7 +232,8 @@ def check_command(
     """Say whether a config can run here: settings, sandbox, model, data, training, disk; not what no stage needs."""
     from codedpo.check import checks_of, print_checks
 
-    checks = checks_of(config, overrides or [], until)
+    with redirect_stdout(sys.stderr):
+        checks = checks_of(config, overrides or [], until)
     _print_json([check.as_dict() for check in checks]) if as_json else print_checks(checks)
     if not all(check.ok for check in checks):
         raise typer.Exit(ExitCode.BACKEND)
@@ -268,7 +271,8 @@ def eval_command(
     from codedpo.evaluation.results import json_of, print_scores
 
     config = settings(overrides or [], benchmarks, limit, samples, temperature, efficiency)
-    scores = evaluate(subject, config, Voice(quiet=quiet), against=against, folder=output)
+    with redirect_stdout(sys.stderr):
+        scores = evaluate(subject, config, Voice(quiet=quiet), against=against, folder=output)
     print_scores(scores, to_stderr=as_json)
     if as_json:
         typer.echo(json.dumps(json_of(scores), ensure_ascii=False))
