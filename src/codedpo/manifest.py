@@ -41,7 +41,9 @@ def _packages() -> dict[str, str]:
 
 def _commit() -> str:
     """Return the commit of a checkout that the package runs from; empty for an installed package."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():  # else a repository around the environment would be taken for ours
+        return ""
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
