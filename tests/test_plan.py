@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from codedpo.benchmarks import BENCHMARKS
 from codedpo.core.config import Config
 from codedpo.core.processor import Processor
-from codedpo.plan import outlook, plan_of, print_plan
+from codedpo.plan import PROBLEMS, outlook, plan_of, print_plan
 
 
 def config(**sections: object) -> Config:
@@ -22,6 +23,10 @@ def test_calls_and_executions_follow_from_the_config() -> None:
     assert line(plan, "tasks").calls == 800
     assert line(plan, "candidates").calls == tasks * (10 + 3)
     assert line(plan, "executions").executions == tasks * 10 * 12
+
+
+def test_the_size_of_every_benchmark_is_known() -> None:
+    assert PROBLEMS.keys() == BENCHMARKS.keys()
 
 
 def test_given_tasks_are_counted_and_not_asked_for(tmp_path: Path) -> None:

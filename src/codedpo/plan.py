@@ -39,8 +39,10 @@ PROBLEMS = {
     "humaneval": 164,
     "humanevalplus": 164,
     "mbpp": 427,
+    "mbpp_full": 974,
     "mbppplus": 378,
     "ds1000": 1000,
+    "enamel": 142,
     "livecodebench": 742,
 }
 
