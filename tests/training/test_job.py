@@ -51,6 +51,17 @@ def run(base: Path, output: Path, pairs: list[Pair], **changes: Any) -> Trained:
     return train(job, pairs, silent)
 
 
+@pytest.mark.parametrize("changes", [{"balance_length": True}, {"kinds": ("efficiency",)}])
+def test_pairs_that_the_options_leave_out_are_not_said_to_be_missing(
+    changes: dict[str, Any], base: Path, tmp_path: Path, pairs: list[Pair]
+) -> None:
+    longer = [replace(pair, chosen=pair.chosen + 40 * "#") for pair in pairs]
+    with pytest.raises(
+        DataError, match=r"no pair to train on: .*training\.balance_length .* none of 8; loosen"
+    ):
+        run(base, tmp_path, longer, **changes)
+
+
 def curve(trained: Trained, name: str, split: str = "train") -> list[float]:
     return [row.value for row in trained.steps if row.name == name and row.split == split]
 

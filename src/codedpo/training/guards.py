@@ -30,13 +30,13 @@ def _values(steps: Sequence[TrainingStep], name: str, split: str) -> list[float]
 
 
 def stays_at_log_two(steps: Sequence[TrainingStep], config: TrainingConfig) -> str | None:
-    """The margins of chosen over rejected never left zero, so the preference loss stayed at log 2 (0.693)."""
+    """The margins of chosen over rejected never left zero, so the loss of DPO stayed at log 2 (0.693)."""
     margins = _values(steps, "rewards/margins", "train")
     largest = max(map(abs, margins), default=0.0)
     if len(margins) < LEAST_STEPS or largest >= LEAST_MARGIN:
         return None
     return (
-        f"the preference loss stays at log 2: the largest reward margin is {largest:.2g}; "
+        f"the preference loss stays where it began: the largest reward margin is {largest:.2g}; "
         f"raise training.learning_rate ({config.learning_rate:g}) or training.epochs."
     )
 
@@ -47,9 +47,10 @@ def gradients_vanish(steps: Sequence[TrainingStep], config: TrainingConfig) -> s
     small = sum(norm < LEAST_GRADIENT for norm in norms)
     if len(norms) < LEAST_STEPS or small <= len(norms) / 2:
         return None
+    beta = "" if config.method == "sft" else f", and lower training.beta ({config.beta:g})"
     return (
         f"gradients vanish: {small} of {len(norms)} steps have a norm below {LEAST_GRADIENT:g}; look whether the "
-        f"pairs differ at all, and lower training.beta ({config.beta:g})."
+        f"pairs of training.kinds differ at all{beta}."
     )
 
 
@@ -58,9 +59,10 @@ def chosen_collapses(steps: Sequence[TrainingStep], config: TrainingConfig) -> s
     values = _values(steps, "logps/chosen", "validation") or _values(steps, "logps/chosen", "train")
     if len(values) < 2 or values[0] - values[-1] <= LARGEST_FALL * abs(values[0]):
         return None
+    nll = f"raise training.nll_weight ({config.nll_weight:g}) or " if config.method == "dpo" else ""
     return (
-        f"the log-probability of the chosen answers fell from {values[0]:.1f} to {values[-1]:.1f}; raise "
-        f"training.nll_weight ({config.nll_weight:g}) or lower training.learning_rate ({config.learning_rate:g})."
+        f"the log-probability of the chosen answers fell from {values[0]:.1f} to {values[-1]:.1f}; {nll}lower "
+        f"training.learning_rate ({config.learning_rate:g})."
     )
 
 

@@ -90,10 +90,14 @@ def prepare(
             {tokenizer.eos_token_id},
         )
     if not any(pair.split == "train" for pair in kept):
-        found = _reject_sentence(len(selected), rejects) if rejects else "the stage pairs made none"
-        raise DataError(
-            f"there is no pair to train on: {found}; raise training.max_length or make more pairs."
-        )
+        if rejects:
+            found, remedy = _reject_sentence(len(selected), rejects), "raise training.max_length"
+        elif pairs:
+            found = f"training.kinds, training.balance_length and the split leave none of {len(pairs)}"
+            remedy = "loosen them"
+        else:
+            found, remedy = "the stage pairs made none", "loosen the options of pairs"
+        raise DataError(f"there is no pair to train on: {found}; {remedy} or make more pairs.")
     return kept, rejects
 
 
@@ -141,7 +145,9 @@ def train(job: Job, pairs: Sequence[Pair], progress: ShowProgress) -> Trained:
             )
             model.to(device="cpu", dtype=torch.float32)
     if processes.is_first():
-        merge.save(model, tokenizer, output, model_card(job.base_name, config, steps, len(kept)))
+        merge.save(
+            model, tokenizer, output, model_card(job.base_name, config, steps, len(kept)), job.base_name
+        )
     return Trained(steps, rejects, counters, notes)
 
 

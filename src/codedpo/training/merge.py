@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from codedpo.training.card import hub_id
+
 LEAST_KEPT = 0.9
 """Share of an adapter's update that rounding to the precision of the base weights has to keep."""
 
@@ -44,13 +46,18 @@ def on_full_weights(model: Any, base: str, dtype: Any) -> Any:
     return full
 
 
-def save(model: Any, tokenizer: Any, output: Path, card: str) -> None:
+def save(model: Any, tokenizer: Any, output: Path, card: str, base_name: str) -> None:
     """Write ``adapter`` (where there is one) and ``model``: merged weights with tokenizer and card.
 
-    The folder ``model`` appears whole or not at all. Weights keep the precision that they have in ``model``.
+    The folder ``model`` appears whole or not at all. Weights keep the precision that they have in ``model``. The
+    adapter names its base by its hub id where it has one, since the folder it was loaded from is of this machine.
     """
     if hasattr(model, "merge_and_unload"):
-        model.save_pretrained(output / "adapter")
+        if found := hub_id(base_name):
+            for config in model.peft_config.values():
+                config.base_model_name_or_path, config.revision = found
+        # "auto" would ask the hub whether the vocabulary has grown, which it never does here.
+        model.save_pretrained(output / "adapter", save_embedding_layers=False)
         model = model.merge_and_unload()
     partial = output / "model.partial"
     shutil.rmtree(partial, ignore_errors=True)
