@@ -1,7 +1,8 @@
 # Two commands for a fresh machine: `make quickstart` and `make test`. Needs Python 3.11+ with venv, and PyPI.
 PYTHON ?= python3
 VENV ?= .venv
-# A pinned release: with a range, pip on Linux may take a CUDA build of several gigabytes that a CPU machine does not need.
+# A pinned release, of which pip takes the CPU build (2.13.0+cpu) where an index or folder that it knows has one. PyPI has
+# the CUDA build alone, gigabytes that a CPU machine does not need: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
