@@ -4,13 +4,12 @@ Writes ``summary.json`` (what ``codedpo show --json`` says), ``training_steps.cs
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from run_tables import rows_of, write_table
+from run_tables import rows_of, start, write_table
 
 from codedpo.core.records import Sample, TrainingStep
+from codedpo.report.summary import summary_of
 
 TABLES: dict[str, tuple[str, type, tuple[str, ...]]] = {
     "training_steps.csv": ("training", TrainingStep, ("step", "epoch", "split", "name", "value")),
@@ -22,18 +21,22 @@ TABLES: dict[str, tuple[str, type, tuple[str, ...]]] = {
 }
 
 
-def main() -> None:
-    """Export one run; folders of this machine are left out of its summary."""
-    run, target = (Path(argument) for argument in sys.argv[1:])
-    target.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "codedpo", "show", str(run), "--json"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    summary = json.loads(shown.replace(str(run.resolve().parent), "runs/experiments"))
-    (target / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    for name, (stage, row_type, columns) in TABLES.items():
-        rows = ([getattr(row, column) for column in columns] for row in rows_of(run, stage, row_type))
-        write_table(target / name, columns, rows)
+def export(run: Path, folder: Path) -> None:
+    """Export one run; folders of this machine are left out of its summary.
+
+    Raises:
+        ConfigError: there is no such run.
+        DataError: it has not been evaluated.
+    """
+    summary = json.dumps(summary_of(run), indent=1, ensure_ascii=False)
+    rows = {name: rows_of(run, stage, row_type) for name, (stage, row_type, _) in TABLES.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = summary.replace(f"{run.resolve().parent}/", "runs/experiments/")
+    (folder / "summary.json").write_text(f"{text}\n", encoding="utf-8")
+    for name, (_, _, columns) in TABLES.items():
+        values = ([getattr(row, column) for column in columns] for row in rows[name])
+        write_table(folder / name, columns, values)
 
 
 if __name__ == "__main__":
-    main()
+    start(export)

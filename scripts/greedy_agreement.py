@@ -1,48 +1,45 @@
-"""Does a pair teach what the model would not do anyway? ``python scripts/greedy_agreement.py RUN [OUTPUT.csv]``.
+"""Does a pair teach what the model would not do anyway? ``python scripts/greedy_agreement.py RUN OUTPUT.csv``.
 
-For every correctness pair of a run the model that wrote it answers the pair's prompt once more, greedily. That
-answer, the chosen and the rejected side run on the task's tests; two programs behave alike where they pass the same
-tests and return the same values. Replies are kept in ``greedy.sqlite`` of the run, so the command can be repeated.
+For every correctness pair of a run the model that wrote it answers the pair's prompt once more, greedily, and the
+answer is run beside the pair's sides. Prints shares by the pair's probability. Replies are kept in ``greedy.sqlite``
+of the run, so the command can be repeated.
 """
 
-import sys
-from collections import defaultdict
-from itertools import pairwise
 from pathlib import Path
 
-from run_tables import rows_of, write_table
+from pair_sides import behaviours
+from run_tables import read_table, rows_of, start, truth, write_table
 
 from codedpo.core.config import Config
 from codedpo.core.progress import Voice
-from codedpo.core.records import Outcome, Pair, PairKind, Task, Test
+from codedpo.core.records import Pair, PairKind
 from codedpo.llm.base import Message, Request, Sampling
 from codedpo.llm.cache import CachedGenerator
-from codedpo.llm.parse import extract_code
-from codedpo.sandbox.base import Cell, Limits, job_of
 from codedpo.services import Services
 
-BINS = (0.2, 0.4, 0.6, 1.01)
+BINS = {
+    "no probability": (-1.0, 0.0),
+    "probability 0 to 0.2": (0.0, 0.2),
+    "probability 0.2 to 0.4": (0.2, 0.4),
+    "probability 0.4 to 0.6": (0.4, 0.6),
+    "probability 0.6 to 1": (0.6, 1.01),
+}
+COLUMNS = (
+    "pair_id",
+    "split",
+    "probability",
+    "like_chosen",
+    "like_rejected",
+    "passed_chosen",
+    "passed_rejected",
+    "passed_greedy",
+)
 
 
-def code_of(answer: str, entry_point: str) -> str:
-    """Return the program of an answer; empty where there is none."""
-    return extract_code(answer, entry_point).code or ""
-
-
-def behaviour(row: tuple[Cell, ...]) -> tuple[tuple[bool, str], ...]:
-    """Return what a program does on each test."""
-    return tuple((cell.outcome is Outcome.PASSED, cell.value_digest) for cell in row)
-
-
-def main() -> None:
-    """Ask, run, compare, and print shares by the pair's probability."""
-    run = Path(sys.argv[1])
-    config = Config.model_validate_json((run / "config.resolved.json").read_text())
+def compare(run: Path, output: Path) -> None:
+    """Ask, run, write the table and print shares of it."""
     pairs = [pair for pair in rows_of(run, "pairs", Pair) if pair.kind == PairKind.CORRECTNESS.value]
-    tasks = {task.task_id: task for task in rows_of(run, "tasks", Task)}
-    tests: defaultdict[str, list[Test]] = defaultdict(list)
-    for test in rows_of(run, "candidates", Test):
-        tests[test.task_id].append(test)
+    config = Config.model_validate_json((run / "config.resolved.json").read_text())
     services = Services(config, run, Voice())
     generator = CachedGenerator(services.generator.inner, run / "greedy.sqlite")
     prompts = {pair.task_id: pair.prompt for pair in pairs}
@@ -50,38 +47,30 @@ def main() -> None:
     requests = [Request(task_id, (Message("user", text),), sampling) for task_id, text in prompts.items()]
     greedy = {reply.request_id: reply.text for reply in generator.generate(requests)}
     generator.close()
-    limits = Limits.from_config(config.sandbox)
-    jobs, rows = [], []
-    for pair in pairs:
-        entry_point = tasks[pair.task_id].entry_point
-        codes = [code_of(text, entry_point) for text in (pair.chosen, pair.rejected, greedy[pair.task_id])]
-        jobs.append(job_of(pair.pair_id, codes, tests[pair.task_id], limits))
-    for pair, matrix in zip(pairs, services.sandbox.run(jobs), strict=True):
-        chosen, rejected, own = map(behaviour, matrix.cells)
-        rows.append(
-            (
-                pair.pair_id,
-                pair.split,
-                round(pair.probability, 4),
-                own == chosen,
-                own == rejected,
-                *(sum(passed for passed, _ in one) for one in (chosen, rejected, own)),
-            )
-        )
+    found = behaviours(run, services, [(pair, [greedy[pair.task_id]]) for pair in pairs])
+    rows = []
+    for pair, (own,) in zip(pairs, found, strict=True):
+        passed = (own.passed_chosen, own.passed_rejected, own.passed)
+        probability = round(pair.probability, 4)
+        rows.append((pair.pair_id, pair.split, probability, own.like_chosen, own.like_rejected, *passed))
     services.close()
-    for low, high in pairwise(BINS):
-        some = [row for row in rows if low <= row[2] < high]
-        like = [100 * sum(bool(row[place]) for row in some) / max(len(some), 1) for place in (3, 4)]
-        print(
-            f"probability {low} to {min(high, 1)}: {len(some)} pairs, the greedy answer behaves like chosen in "
-            f"{like[0]:.0f}%, like rejected in {like[1]:.0f}%"
-        )
-    if len(sys.argv) > 2:
-        names = (
-            "pair_id split probability like_chosen like_rejected passed_chosen passed_rejected passed_greedy"
-        )
-        write_table(Path(sys.argv[2]), names.split(), rows)
+    write_table(output, COLUMNS, rows)
+    print_shares(output)
+
+
+def print_shares(table: Path) -> None:
+    """Print how often the greedy answer behaves like a side, by the pair's probability."""
+    rows = read_table(table, {"probability": float, "like_chosen": truth, "like_rejected": truth})
+    for name, (low, high) in BINS.items():
+        if some := [row for row in rows if low <= row["probability"] < high]:
+            chosen, rejected = (
+                100 * sum(row[side] for row in some) / len(some) for side in ("like_chosen", "like_rejected")
+            )
+            print(
+                f"{name}: {len(some)} pairs, the greedy answer behaves like chosen in {chosen:.0f}%, like rejected in "
+                f"{rejected:.0f}%"
+            )
 
 
 if __name__ == "__main__":
-    main()
+    start(compare)

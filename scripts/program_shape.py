@@ -6,12 +6,11 @@ not parse are left out and counted. ``longer`` is the share of pairs in which th
 """
 
 import ast
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 
-from run_tables import rows_of, write_table
+from run_tables import rows_of, start, write_table
 
 from codedpo.core.records import Pair, Sample
 
@@ -30,10 +29,12 @@ COLUMNS = (
 
 
 def shape(code: str) -> tuple[int, int, int, int] | None:
-    """Return loops, statements, comments and characters of a program, fenced or not; None where it does not parse."""
+    """Return loops, statements, comments and characters of a program, fenced or not; None if none parses."""
     text = code.strip()
     if text.startswith("```"):
         text = text.partition("\n")[2].rpartition("```")[0]
+    if not text:
+        return None
     try:
         nodes = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):
@@ -42,11 +43,12 @@ def shape(code: str) -> tuple[int, int, int, int] | None:
     return loops, sum(isinstance(node, ast.stmt) for node in nodes), text.count("#"), len(text)
 
 
-def columns_of(codes: Sequence[str]) -> list[float]:
-    """Return the columns from ``programs`` to ``characters`` of one group of programs."""
+def columns_of(codes: Sequence[str]) -> list[float | str]:
+    """Return the columns from ``programs`` to ``characters`` of one group of programs; no means where none parses."""
     shapes = [shape(code) for code in codes]
     known = [one for one in shapes if one is not None]
-    return [len(known), len(shapes) - len(known), *(round(mean(one), 3) for one in zip(*known, strict=True))]
+    means = [round(mean(one), 3) for one in zip(*known, strict=True)] or [""] * 4
+    return [len(known), len(shapes) - len(known), *means]
 
 
 def rows_of_run(run: Path) -> Iterator[tuple[object, ...]]:
@@ -65,6 +67,14 @@ def rows_of_run(run: Path) -> Iterator[tuple[object, ...]]:
                 yield run.name, name, side, *columns_of(codes), ""
 
 
+def measure(output: Path, runs: list[Path]) -> None:
+    """Write the rows of all runs.
+
+    Raises:
+        DataError: one has no pairs, or an evaluation that is not finished.
+    """
+    write_table(output, COLUMNS, (row for run in runs for row in rows_of_run(run)))
+
+
 if __name__ == "__main__":
-    output, *runs = sys.argv[1:]
-    write_table(Path(output), COLUMNS, (row for run in runs for row in rows_of_run(Path(run))))
+    start(measure)

@@ -33,23 +33,24 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from pair_sides import behaviours
 from run_tables import rows_of, write_table
 
 from codedpo.benchmarks import load_benchmark
+from codedpo.benchmarks.data import unpacked
+from codedpo.cli import main
 from codedpo.core.config import Config
-from codedpo.core.errors import DataError
+from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.fingerprint import file_sha256
 from codedpo.core.progress import Voice
-from codedpo.core.records import Outcome, Pair, PairKind, Sample, Task, Test
+from codedpo.core.records import Pair, PairKind, Sample
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.evaluation.answering import Item, judged_replies, requests_of
 from codedpo.evaluation.scoring import DIFFERENCE, metrics_of
 from codedpo.llm.base import Message, Reply, Request, Sampling
-from codedpo.llm.parse import extract_code
-from codedpo.sandbox.base import Cell, Limits, job_of
 from codedpo.services import Services
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 BASE = "untrained"
 """Name of the weights that no training has touched."""
 GROUPS = {
@@ -92,9 +93,15 @@ def pack(run: Path, folder: Path, sampled: str = "", own_tasks: str = "") -> Non
     """Put the variants of RUN into FOLDER; those named in SAMPLED draw samples too, those in OWN_TASKS answer tasks.
 
     Raises:
+        ConfigError: RUN does not evaluate on all benchmarks of the requests.
         DataError: a variant would train on held-out tasks of RUN, which all variants are asked.
     """
     config = Config.model_validate_json((run / "config.resolved.json").read_text())
+    asked_on = dict.fromkeys(name for names, *_ in GROUPS.values() for name in names)
+    if missing := [name for name in asked_on if name not in config.evaluation.benchmarks]:
+        raise ConfigError(
+            f"{run} is not evaluated on {', '.join(missing)}; add that to evaluation.benchmarks."
+        )
     _check_held_out(run, config.variants)
     folder.mkdir(parents=True)
     services = Services(config, run, Voice())
@@ -116,20 +123,19 @@ def pack(run: Path, folder: Path, sampled: str = "", own_tasks: str = "") -> Non
         ]
     rows = {name: [asdict(request) for request in requests] for name, requests in groups.items()}
     (folder / "requests.json").write_text(json.dumps(rows))
-    names = [BASE, *config.variants]
-    for name in names:
+    order = [BASE, *config.variants]
+    for name in order:
         variant = run if name == BASE else run / name
         extra = [group for group in GROUPS if group != "greedy" and name in (BASE, *sampled.split(","))]
         if name in (BASE, *own_tasks.split(",")):
             extra.append("train")
         values = json.loads((variant / "config.resolved.json").read_text())
-        packed = Packed(
-            name, values, services.template.source, services.weights.name, ("greedy", "validation", *extra)
-        )
+        asked = ("greedy", "validation", *extra)
+        packed = Packed(name, values, services.template.source, services.weights.name, asked)
         (folder / f"{name}.json").write_text(json.dumps(asdict(packed)))
         if name != BASE:
             write_rows(folder / f"{name}.parquet", Pair, rows_of(variant, "pairs", Pair))
-    (folder / "order.json").write_text(json.dumps(names))
+    (folder / "order.json").write_text(json.dumps(order))
 
 
 def _check_held_out(run: Path, variants: Iterable[str]) -> None:
@@ -283,11 +289,15 @@ def train(
 
 
 def _results(folder: Path) -> list[dict[str, Any]]:
-    """Read all that the workers wrote."""
-    texts = [
-        gzip.decompress(path.read_bytes()).decode() for path in sorted(folder.glob("results-*.jsonl.gz"))
-    ]
-    return [json.loads(line) for text in texts for line in text.split("\n") if line]
+    """Read all that the workers wrote.
+
+    Raises:
+        DataError: there is nothing, or a file is torn.
+    """
+    paths = sorted(folder.glob("results-*.jsonl.gz"))
+    if not paths:
+        raise DataError(f"{folder} has no results-*.jsonl.gz; name the folder that train wrote.")
+    return [json.loads(line) for path in paths for line in unpacked(path).decode().split("\n") if line]
 
 
 def _replies(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[Reply]]]:
@@ -302,8 +312,8 @@ def _replies(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[Reply]]
 @app.command()
 def judge(run: Path, folder: Path, results: Path, output: Path) -> None:
     """Judge what was answered, of every model at once, so that equal programs run once."""
-    output.mkdir(parents=True, exist_ok=True)
     rows = _results(results)
+    output.mkdir(parents=True, exist_ok=True)
     order = json.loads((folder / "order.json").read_text())
     replies = _replies(rows)
     config = Config.model_validate_json((run / "config.resolved.json").read_text())
@@ -317,7 +327,10 @@ def judge(run: Path, folder: Path, results: Path, output: Path) -> None:
     )
     write_table(output / "figures.csv", FIGURES, _figures(samples, order, config.seed))
     services.close()
-    trained = [row for row in rows if row["kind"] == "training"]
+    _write_trainings(output, [row for row in rows if row["kind"] == "training"])
+
+
+def _write_trainings(output: Path, trained: Sequence[dict[str, Any]]) -> None:
     counters = sorted({name for row in trained for name in row["counters"]})
     write_table(
         output / "trainings.csv",
@@ -355,7 +368,7 @@ def _judged(
                         for reply in own:
                             texts[problem_id][reply.text].append((group, model, reply))
         # Some answers run for minutes over the further inputs, and those of a problem run one after the other.
-        for start in range(0, max(map(len, texts.values())), CHUNK):
+        for start in range(0, max(map(len, texts.values()), default=0), CHUNK):
             part = {key: [*by_text.values()][start : start + CHUNK] for key, by_text in texts.items()}
             items = [Item("", name, problems[problem_id]) for problem_id, owners in part.items() if owners]
             asked = {
@@ -367,8 +380,9 @@ def _judged(
             }
             for sample in judged_replies(services.sandbox_for, {name: benchmark}, config, items, asked):
                 for group, model, reply in part[sample.problem_id][sample.position]:
-                    told = {"position": reply.position, "completion_tokens": reply.completion_tokens}
-                    found.append((group, replace(sample, model=model, **told)))
+                    tokens = reply.completion_tokens
+                    of_model = replace(sample, model=model, position=reply.position, completion_tokens=tokens)
+                    found.append((group, of_model))
             print(f"{name}: {start + CHUNK} answers a problem", flush=True)
     return found
 
@@ -402,40 +416,26 @@ def own_tasks(run: Path, folder: Path, results: Path, output: Path) -> None:
     order = json.loads((folder / "order.json").read_text())
     replies = _replies(_results(results))
     services = Services(Config.model_validate_json((run / "config.resolved.json").read_text()), run, Voice())
-    limits = Limits.from_config(services.config.sandbox)
-    tasks = {task.task_id: task for task in rows_of(run, "tasks", Task)}
-    tests: dict[str, list[Test]] = defaultdict(list)
-    for test in rows_of(run, "candidates", Test):
-        tests[test.task_id].append(test)
     correctness = [pair for pair in rows_of(run, "pairs", Pair) if pair.kind == PairKind.CORRECTNESS.value]
     pairs = {pair.task_id: pair for pair in sorted(correctness, key=lambda pair: pair.probability)}
     wanted = json.loads((folder / "requests.json").read_text())
-    asked, jobs = [], []
+    asked = []
     for split in ("validation", "train"):
         for request in map(_request, wanted[split]):
             task_id = request.request_id.partition("/")[2]
             if task_id in pairs:
-                answers = {model: own[0].text for model, own in replies[request.key].items()}
-                texts = [pairs[task_id].chosen, pairs[task_id].rejected, *answers.values()]
-                codes = [extract_code(text, tasks[task_id].entry_point).code or "" for text in texts]
-                jobs.append(job_of(task_id, codes, tests[task_id], limits))
-                asked.append((split, task_id, [*answers]))
-    rows = []
-    for (split, task_id, models), matrix in zip(asked, services.sandbox.run(jobs), strict=True):
-        chosen, rejected, *own = ([_behaviour(cell) for cell in row] for row in matrix.cells)
-        for model, row in zip(models, own, strict=True):
-            passed = sum(ok for ok, _ in row)
-            rows.append(
-                (split, order.index(model), task_id, row == chosen, row == rejected, passed, len(row))
-            )
+                asked.append((split, pairs[task_id], replies[request.key]))
+    texts = [(pair, [own[0].text for own in by_model.values()]) for _, pair, by_model in asked]
+    rows = [
+        (split, order.index(model), pair.task_id, one.like_chosen, one.like_rejected, one.passed, one.tests)
+        for (split, pair, by_model), found in zip(asked, behaviours(run, services, texts), strict=True)
+        for model, one in zip(by_model, found, strict=True)
+    ]
     services.close()
+    output.mkdir(parents=True, exist_ok=True)
     named = ((split, order[model], *rest) for split, model, *rest in sorted(rows))
     write_table(output / "own_tasks.csv", OWN_TASKS, named)
 
 
-def _behaviour(cell: Cell) -> tuple[bool, str]:
-    return cell.outcome is Outcome.PASSED, cell.value_digest
-
-
 if __name__ == "__main__":
-    app()
+    main(app)

@@ -297,12 +297,12 @@ def _sentence_of(error: OSError) -> str:
     return ""
 
 
-def main() -> None:
-    """Run the command line; errors become one sentence on standard error and a documented exit code."""
+def main(commands: typer.Typer = app) -> None:
+    """Run a command line; errors become one sentence on standard error and a documented exit code."""
     # Threads of torch's libgomp otherwise spin at barriers, which starves them as soon as somebody shares the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        commands()
     except CodedpoError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
