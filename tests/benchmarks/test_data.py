@@ -1,5 +1,6 @@
 import gzip
 import json
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from codedpo.benchmarks import (
 )
 from codedpo.benchmarks.data import DataFile, find, unpacked
 from codedpo.core.config import Config, EvaluationConfig, ResourcesConfig
-from codedpo.core.errors import DataError
+from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.services import Services
 
@@ -169,7 +170,10 @@ def test_a_home_that_does_not_give_the_file_is_one_sentence(file, home, data_fol
     (url,) = published.urls
     remedy = f"download {url} into the folder {Path(file.path).parent} below"
     sentence = refusal(published)
-    assert f"{file.path} is missing and cannot be fetched (what came has the content sha256 " in sentence
+    assert (
+        f"{file.path} is missing and cannot be fetched (what came from {url} has the content sha256 "
+        in sentence
+    )
     assert f"{remedy} the folder that resources.data_folder or CODEDPO_DATA_DIR names." in sentence
     at(home, file, content)
     home.withheld = 1000
@@ -200,6 +204,31 @@ def test_a_package_that_cannot_be_had_is_one_sentence(monkeypatch):
     sentence = refusal(humaneval.FILE)
     assert sentence.startswith("humaneval/HumanEval.jsonl is missing and cannot be fetched (")
     assert f"download {humaneval.FILE.urls[0]} into the folder humaneval below" in sentence
+
+
+def test_a_torn_wheel_is_one_sentence(tmp_path):
+    wheel = tmp_path / "cache" / "pypi" / f"{humaneval.FILE.package}-{humaneval.FILE.version}" / "torn.whl"
+    wheel.parent.mkdir(parents=True)
+    for content in (b"PK", gzip.compress(b"")):
+        wheel.write_bytes(content)
+        assert f"{wheel} has no readable {humaneval.FILE.member} (" in refusal(humaneval.FILE)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("other.txt", "")
+    assert f"{wheel} has no readable {humaneval.FILE.member} (" in refusal(humaneval.FILE)
+
+
+def test_an_endpoint_that_is_no_address_is_one_sentence(tmp_path, online, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "hf-mirror.com")
+    with pytest.raises(ConfigError, match=r"HF_ENDPOINT is hf-mirror\.com"):
+        find(livecodebench.V1)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(data_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(data_folder.parent))
+    place = f"~/{data_folder.name}"
+    assert find(mbpp.FULL, place).is_relative_to(data_folder)
+    monkeypatch.setenv("CODEDPO_DATA_DIR", place)
+    assert find(mbpp.FULL).is_relative_to(data_folder)
 
 
 def publish_livecodebench(folder: Path, data_folder: Path) -> None:
@@ -240,7 +269,12 @@ def test_livecodebench_is_cut_from_published_files_in_the_data_folder(data_folde
     for path in (tmp_path / "cache" / "benchmarks" / "livecodebench").glob("*v5v6*"):
         path.unlink()
     assert "test6.jsonl and https://" in (sentence := refusal(livecodebench.V5_V6, tmp_path))
-    assert "(what came has no such rows)" in sentence
+    local = tmp_path / "livecodebench" / "test5.jsonl"
+    assert f"({local.as_uri()} has no such rows)" in sentence
+    local.write_text(json.dumps(dict.fromkeys(livecodebench.FIELDS, "")) + "\n")
+    assert f"test6.jsonl and {local.as_uri()} has the content sha256 " in refusal(
+        livecodebench.V5_V6, tmp_path
+    )
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from codedpo.benchmarks import load_benchmark
-from codedpo.core.errors import StaleError
+from codedpo.core.errors import ConfigError, DataError, StaleError
 from codedpo.core.progress import Voice
 from codedpo.evaluation import command
 from codedpo.evaluation.results import json_of, print_scores
@@ -123,3 +123,30 @@ def test_a_comparison_has_a_folder_of_its_own(evaluate, samples, tmp_path, capsy
     with pytest.raises(StaleError, match=r"old\.jsonl-first-2 holds results that were made otherwise"):
         evaluate(new, against=str(old))
     assert written(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("name", ["settings.json", "result.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]"])
+def test_a_torn_file_is_said_before_anything_is_judged(evaluate, samples, tmp_path, name, content):
+    path = samples("new.jsonl")
+    evaluate(path)
+    (torn,) = (tmp_path / "out").rglob(name)
+    torn.write_text(content)
+    before = written(tmp_path / "out")
+    with pytest.raises(DataError, match=rf"{name} is torn; remove .* and run again"):
+        evaluate(path, benchmarks="mbpp")
+    assert written(tmp_path / "out") == before
+
+
+def test_two_that_would_share_a_folder_are_refused(evaluate, samples, tmp_path):
+    new, other = samples("a b.jsonl"), samples("a-b.jsonl", "\n# 1\n")
+    with pytest.raises(ConfigError, match=r"would be stored in one folder, .*a-b\.jsonl; rename one"):
+        evaluate(new, against=str(other))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_benchmark_that_is_named_twice_is_judged_once(data_folder, samples, tmp_path):
+    config = command.settings([f"resources.data_folder={data_folder}"], "humaneval,humaneval", 2)
+    path = str(samples("new.jsonl"))
+    (score,) = command.evaluate(path, config, Voice(quiet=True), folder=tmp_path / "out")
+    assert len(score.samples) == 2

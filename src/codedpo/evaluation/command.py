@@ -102,8 +102,13 @@ def evaluate(
             changed since.
     """
     subjects = [Subject(name) for name in (subject, against) if name]
-    if len({one.folder_name for one in subjects}) < len(subjects):
+    if subject == against:
         raise ConfigError(f"{subject} is compared with itself; name another one after --against.")
+    if len(places := {one.folder_name for one in subjects}) < len(subjects):
+        raise ConfigError(
+            f"{subject} and {against} would be stored in one folder, {places.pop()}; rename one, or name another "
+            "after --against."
+        )
     if config.evaluation.efficiency and not against:
         raise ConfigError("efficiency compares two subjects; name the other one after --against.")
     folder = folder or Path(config.runs_folder) / FOLDER
@@ -113,7 +118,7 @@ def evaluate(
     scores = []
     try:
         judged = [evaluation.judge(one) for one in subjects]
-        for name in config.evaluation.benchmarks:
+        for name in evaluation.benchmarks:
             rows = [row for samples, _ in judged for row in samples if row.benchmark == name]
             speeds = evaluation.speeds(name, rows, against, subject) if config.evaluation.efficiency else []
             figures = metrics_of(rows, config.seed, before=against, after=subject)

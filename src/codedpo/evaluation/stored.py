@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from codedpo.core.config import Config
-from codedpo.core.errors import StaleError
+from codedpo.core.errors import DataError, StaleError
 from codedpo.core.fingerprint import completed, differing_fields
 from codedpo.core.stage import write_json
 
@@ -41,14 +41,14 @@ def check_folder(folder: Path, settings: Settings) -> None:
 
     Raises:
         StaleError: it does; the fields that differ are named.
+        DataError: one of its files is torn.
     """
-    path = folder / SETTINGS
-    fields = [f"no {SETTINGS}"] if (folder / RESULT).exists() else []
-    if path.exists():
+    result, stored = (_stored(folder / name) for name in (RESULT, SETTINGS))
+    fields = [f"no {SETTINGS}"] if result else []
+    if stored:
         is_asked = "samples" in settings["config"]["evaluation"]
         defaults = settings_of(Config(name="defaults"), is_asked=is_asked)["config"]
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        fields = differing_fields(completed(stored, defaults), settings)
+        fields = differing_fields(completed({"config": {}} | stored, defaults), settings)
     if fields:
         raise StaleError(
             f"{folder} holds results that were made otherwise ({'; '.join(fields)}); rename it to keep them, or remove "
@@ -66,8 +66,7 @@ def add(folder: Path, result: Mapping[str, Any]) -> None:
 
     A benchmark that is judged again keeps the CPU times of its answers where they were not measured anew.
     """
-    path = folder / RESULT
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    stored = _stored(folder / RESULT)
     for name, found in result.items():
         before = stored.get(name, {})
         if "efficiency" in before and "efficiency" not in found:
@@ -77,4 +76,17 @@ def add(folder: Path, result: Mapping[str, Any]) -> None:
             }
             found = found | timed
         stored[name] = found
-    write_json(path, stored)
+    write_json(folder / RESULT, stored)
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Return the object that a file holds; an empty one where there is no file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{path} is torn; remove {path.parent} and run again: replies of models are kept beside it."
+        )
+    return found

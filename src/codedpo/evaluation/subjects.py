@@ -34,8 +34,9 @@ class Subject:
 
     @property
     def folder_name(self) -> str:
-        """The name as part of a path."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.")
+        """The name as part of a path; that of the folder itself where the name is none, as ``.``."""
+        names = (self.name, str(Path(self.name).resolve()), "root")
+        return next(filter(None, (re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in names)))
 
 
 def generator_of(subject: Subject, config: Config) -> Generator:
