@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from codedpo.llm.names import bound_names, loaded_names, needed, root_name
+from codedpo.llm.names import Statement, bound_names, loaded_names, needed, root_name
 from codedpo.llm.source import code_blocks, levels, syntax_tree, whole_statements, without_thoughts
 
 
@@ -173,8 +173,8 @@ def trim_solution(code: str, entry_point: str) -> str:
     tree = syntax_tree(code)
     if tree is None or not defines(tree, entry_point):
         return code
-    candidates = [statement for statement in tree.body if not _is_tail(statement)]
-    kept = needed(candidates, {entry_point})
+    candidates = [Statement(statement) for statement in tree.body if not _is_tail(statement)]
+    kept = [statement.node for statement in needed(candidates, {entry_point})]
     # Walking all that is kept is dear, and most programs have no bare call that may be set-up.
     has_calls = any(isinstance(statement, ast.Expr) for statement in tree.body)
     wanted = loaded_names(kept) | {entry_point} if has_calls else set()
