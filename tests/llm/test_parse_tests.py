@@ -1,4 +1,5 @@
 import ast
+import cProfile
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -125,6 +126,14 @@ def test_call_against_value(code: str, call: str, expected: str) -> None:
         ),
         ("r = f(1)\nr = f(r)\nassert r == 3", "r = f(1)\nr = f(r)\nassert r == 3"),
         ("for i in range(3):\n    assert f(i) == i", "for i in range(3):\n    assert f(i) == i"),
+        *(
+            (code, code)
+            for code in (
+                "n = 0\nfor x in [1, 2]:\n    n += x\n    assert f(x) == n",
+                "seen = []\nfor x in [1, 2]:\n    seen.append(x)\n    assert f(x) == seen",
+                "last = 0\nfor x in [1, 2]:\n    assert f(last) == x\n    last = x",
+            )
+        ),
         (
             "with pytest.raises(ValueError):\n    f(-1)",
             "try:\n    f(-1)\nexcept ValueError:\n    pass\nelse:\n    raise AssertionError('no ValueError')",
@@ -190,6 +199,47 @@ def test_what_needs_a_statement_that_is_too_deep_has_no_older_value() -> None:
     found = extract_tests(f"x = 1\nx = {' + '.join(['2'] * 300)}\nassert f(x) == 3\nassert f(4) == 5", "f", 5)
     assert [test.call for test in found.tests] == ["f(4)"]
     assert [reason for reason, _ in found.dropped] == [Dropped.TOO_DEEP, Dropped.UNDEFINED_NAME]
+
+
+def test_a_statement_that_is_too_deep_gives_nothing_an_older_value() -> None:
+    deep = f"y = x.pop({' + '.join(['1'] * 300)})"
+    found = extract_tests(f"r = 1\nx = [2, 3]\nr = f(x.pop())\n{deep}\nassert f(4) == r", "f", 5)
+    assert [reason for reason, _ in found.dropped] == [Dropped.TOO_DEEP, Dropped.UNDEFINED_NAME]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = 1\nfor x in [3, 4]:\n    assert f(x) == 5\nassert f(x) == 6",
+        "n = 0\nfor x in [1, 2]:\n    n += x\n    assert f(x) == n\nassert f(n) == 6",
+        "x = [1, 2]\nassert f(x.pop()) == 3\nassert f(x) == 6",
+        "x = 1\ntry:\n    x = 2\n    assert f(x) == 3\nexcept ValueError:\n    pass\nassert f(x) == 6",
+    ],
+)
+def test_what_reads_a_variable_that_an_assertion_changed_comes_after_it(code: str) -> None:
+    assert extract_tests(code, "f", 5).tests[-1].code == code
+
+
+def test_an_assertion_that_changes_no_variable_is_in_no_other_test() -> None:
+    code = "x = [1]\nfor y in [2, 3]:\n    r = f(y)\n    assert r == x\nassert [x for x in f(4)] == x\nassert f(5) == x"
+    assert [test.code for test in extract_tests(code, "f", 5).tests] == [
+        "assert f(2) == [1]",
+        "assert f(3) == [1]",
+        "x = [1]\nassert [x for x in f(4)] == x",
+        "assert f(5) == [1]",
+    ]
+
+
+def test_the_work_grows_with_the_length_of_a_reply_and_not_with_its_square() -> None:
+    def steps(count: int) -> int:
+        """Count the function calls of reading so many assertions with a value of a variable each."""
+        lines = [f"x = [{number}]\nr = f(x)\nassert r == {number}\n" for number in range(count)]
+        profile = cProfile.Profile()
+        found = profile.runcall(extract_tests, "".join(lines), "f", count)
+        assert len(found.tests) == count
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert steps(80) < 3 * steps(40)
 
 
 def test_several_forms_of_several_tests() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeGuard
 
 from codedpo.llm.assertions import claims, is_assertion, is_too_deep
-from codedpo.llm.names import SCOPES, Statement, loaded_names, prints
+from codedpo.llm.names import SCOPES, Statement, loaded_names, modules, prints
 from codedpo.llm.values import value_of
 
 Claim = ast.expr | ast.stmt
@@ -36,12 +36,16 @@ def claims_in(
             yield from claims_in(statement.body, inside, entry_point)
         elif is_too_deep(statement):
             yield statement, visible
-            if not is_assertion(statement):  # What it changes has no value that is known.
-                names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-                visible = [earlier for earlier in visible if not earlier.changes(names)]
+            if not is_assertion(
+                statement
+            ):  # What it changes, and what follows from that, has no value that is known.
+                visible = [
+                    one for one in visible if isinstance(one.node, (ast.Import, ast.ImportFrom, *SCOPES))
+                ]
         elif is_assertion(statement):
             for claim in claims(statement):
                 yield claim, visible
+            visible.extend(_if_it_changes_any(statement, visible))
         elif isinstance(statement, ast.For) and any(map(is_assertion, statement.body)):
             rounds = _unrolled(statement, visible)
             if rounds is None:
@@ -49,10 +53,21 @@ def claims_in(
             for assignments in rounds or []:
                 inside = [*visible, *map(Statement, assignments)]
                 yield from claims_in(statement.body, inside, entry_point)
+            visible.extend(_if_it_changes_any(statement, visible))
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
             visible.extend(map(Statement, _single_assignments(statement)))
         elif not prints(statement):
             visible.append(Statement(statement))
+
+
+def _if_it_changes_any(statement: ast.stmt, before: Sequence[Statement]) -> list[Statement]:
+    """Return an assertion, or a loop of some, where it changes a variable of those before: what follows reads that."""
+    if not before:
+        return []
+    one = Statement(statement)
+    names = one.altered if isinstance(statement, ast.Assert | ast.Expr) else one.bound | one.altered
+    names = names - modules(before)
+    return [one] if any(earlier.changes(names) for earlier in before) else []
 
 
 def _is_opened(
@@ -112,7 +127,7 @@ def _unrolled(loop: ast.For, visible: Sequence[Statement]) -> list[list[ast.stmt
         if not isinstance(sequence, ast.List | ast.Tuple):
             return None
         elements = sequence.elts
-    if len(elements) > _MOST_UNROLLED or loop.orelse:
+    if len(elements) > _MOST_UNROLLED or loop.orelse or _uses_earlier_rounds(loop):
         return None
     rounds = []
     for element in elements:
@@ -121,3 +136,17 @@ def _unrolled(loop: ast.For, visible: Sequence[Statement]) -> list[list[ast.stmt
             return None
         rounds.append(assignments)
     return rounds
+
+
+def _uses_earlier_rounds(loop: ast.For) -> bool:
+    """Tell whether a round reads or changes what an earlier one left, ``total += x``: alone it would say otherwise."""
+    body = [Statement(statement) for statement in loop.body]
+    changed = set().union(*(one.bound | one.altered for one in body))
+    own = {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+    for one in body:
+        replaces = isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, *SCOPES))
+        used = one.read | one.altered | (set() if replaces else one.bound)
+        if used & changed - own:
+            return True
+        own |= one.bound
+    return False
