@@ -2,6 +2,8 @@ import itertools
 import json
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -428,6 +430,65 @@ def test_a_stream_left_early_sends_no_call_more_and_keeps_what_it_has_paid_for(
         cache.close()
 
 
+BUSY = """
+import sys, time
+from pathlib import Path
+from codedpo.llm.base import Message, Request, Sampling
+from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.openai import OpenAIGenerator
+
+wanted = [Request(str(n), (Message("user", f"write {n}"),), Sampling(1.0), 1, seed=1) for n in range(40)]
+for reply in CachedGenerator(OpenAIGenerator(sys.argv[1]), Path(sys.argv[2])).generate(wanted):
+    time.sleep(60)
+"""
+
+
+def test_a_kill_while_a_reply_is_read_loses_none_that_has_come(tmp_path: Path) -> None:
+    wanted = [request(str(number), count=1) for number in range(40)]
+    path = tmp_path / "cache.sqlite"
+    with ReplayServer(rows(*wanted)) as server:
+        with subprocess.Popen([sys.executable, "-c", BUSY, server.url, str(path)]) as process:
+            deadline = time.monotonic() + 50
+            try:
+                while len(server.calls) < 40 or cached_replies(path) < 40:
+                    assert time.monotonic() < deadline, "what has come is not kept"
+                    assert process.poll() is None
+                    time.sleep(0.05)
+            finally:
+                process.kill()
+        cache = CachedGenerator(OpenAIGenerator(server.url), path)
+        assert texts(list(cache.generate(wanted))) == expected(*wanted)
+        assert len(server.calls) == 40
+        cache.close()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from codedpo.core.errors import DataError
+from codedpo.llm.base import Message, Request, Sampling
+from codedpo.llm.cache import CachedGenerator
+from codedpo.llm.openai import OpenAIGenerator
+
+cache = CachedGenerator(OpenAIGenerator(sys.argv[1]), Path(sys.argv[2]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**17, 2**17))  # a disk that is full after so many bytes
+try:
+    list(cache.generate([Request("a", (Message("user", "write a"),), Sampling(1.0), 3, seed=1)]))
+except DataError as error:
+    print(error)
+cache.close()
+"""
+
+
+def test_a_disk_that_is_full_when_a_reply_comes_is_one_sentence(tmp_path: Path) -> None:
+    answers = [row | {"text": "x" * 2**20} for row in rows(request(), samples=3)]
+    with ReplayServer(answers) as server:
+        command = [sys.executable, "-c", FULL, server.url, str(tmp_path / "cache.sqlite")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "cache.sqlite cannot be written" in done.stdout, done.stderr
+    assert not done.stderr
+
+
 def test_a_failure_ends_the_calls_that_wait_for_their_turn() -> None:
     wanted = [request(str(number), count=1) for number in range(40)]
     with ReplayServer(rows(*wanted), fault=lambda body: (404, {}, b"{}")) as server:
@@ -498,9 +559,9 @@ def test_the_key_is_taken_from_the_variable_that_the_config_names(monkeypatch: p
     with serving(_Locked) as server:
         section = ModelConfig(kind="openai", name="m", url=server.address)
         with pytest.raises(BackendError, match="401, and OPENAI_API_KEY holds a key that it refuses"):
-            _ = OpenAIGenerator.from_config(section, ResourcesConfig()).model
+            OpenAIGenerator.from_config(section, ResourcesConfig()).check()
         other = section.model_copy(update={"key_variable": "CODEDPO_OTHER_KEY"})
-        assert OpenAIGenerator.from_config(other, ResourcesConfig()).model == "m"
+        OpenAIGenerator.from_config(other, ResourcesConfig()).check()
 
 
 def test_an_option_that_the_kind_does_not_have_is_named() -> None:
@@ -546,7 +607,6 @@ def test_the_config_reaches_the_calls() -> None:
             kind="openai", url=server.url, name="recorded", options={"prompt_style": "completion"}
         )
         generator = OpenAIGenerator.from_config(section, ResourcesConfig(max_sequences=3))
-        assert generator.concurrency == 3
         assert texts(list(generator.generate([wanted]))) == expected(wanted)
     assert server.calls[0]["prompt"] == "write a"
     assert "seed" not in server.calls[0]

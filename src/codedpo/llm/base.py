@@ -1,8 +1,8 @@
 """The seam between stages and models: requests in, replies out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from codedpo.core.fingerprint import digest_of
 
@@ -88,4 +88,18 @@ class Generator(Protocol):
 
     def close(self) -> None:
         """Free the model or connection."""
+        ...
+
+
+@runtime_checkable
+class ReceivesAhead(Protocol):
+    """A generator whose replies arrive while its caller deals with those before, such as an endpoint's."""
+
+    def receive(
+        self, requests: Iterable[Request], keep: Callable[[Sequence[Reply]], None]
+    ) -> Iterator[Reply]:
+        """Yield as ``generate`` does; ``keep`` gets all replies as they arrive, in the thread that receives them.
+
+        So nothing that was paid for waits for the caller to come for it. What ``keep`` raises ends the stream.
+        """
         ...

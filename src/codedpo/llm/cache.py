@@ -3,18 +3,18 @@
 import gzip
 import json
 import sqlite3
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Generator as ClosableStream
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from itertools import chain
 from pathlib import Path
 
 from codedpo.core.errors import DataError
 from codedpo.core.tables import write_atomically
-from codedpo.llm.base import Generator, Reply, Request
+from codedpo.llm.base import Generator, ReceivesAhead, Reply, Request
 from codedpo.llm.recorded import read_recording
 
 _SCHEMA = """
@@ -29,8 +29,6 @@ INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     text = excluded.text, finish_reason = excluded.finish_reason, prompt_tokens = excluded.prompt_tokens,
     completion_tokens = excluded.completion_tokens WHERE replies.finish_reason = 'refused'
 """
-_ROWS_A_COMMIT = 16
-_SECONDS_A_COMMIT = 1.0
 _SECONDS_TO_OPEN = 5.0
 
 
@@ -82,7 +80,8 @@ class CachedGenerator:
 
     A sample is found by the identity of the model, the request's key and the sample's number. Refused replies
     are kept for the record, and asked again when they are wanted again. Equal requests in one call are asked
-    once. A kill loses at most the replies of the last second, and those that came while the caller dealt with one.
+    once. A reply is in the file before it is yielded, and that of a generator that ``ReceivesAhead`` the moment it
+    arrives, so that a kill loses none.
     """
 
     def __init__(
@@ -110,8 +109,7 @@ class CachedGenerator:
         self._bases = [_connect(base) for base in bases if base.exists()]
         self._counters: Counter[str] = Counter()
         self._connection = _connect(self.path)
-        self._pending: list[tuple[str, Reply]] = []
-        self._committed_at = time.monotonic()
+        self._lock = threading.Lock()
 
     @property
     def counters(self) -> dict[str, float]:
@@ -140,38 +138,29 @@ class CachedGenerator:
             key_of[inner_id] = key
             for first, count in _runs({*chain.from_iterable(map(_positions, group))} - cached.keys()):
                 missing.append(replace(group[0], request_id=inner_id, first=first, count=count))
-        if self._pending:
-            self._commit()
         if missing:
             yield from self._ask(missing, key_of, by_key)
 
     def _ask(
         self, missing: list[Request], key_of: dict[str, str], by_key: dict[str, list[Request]]
     ) -> Iterator[Reply]:
-        with self._writing():
-            self._connection.execute("BEGIN")
-            self._describe(missing)
-            self._connection.execute("COMMIT")
-        stream = self.inner.generate(missing)
+        self._describe(missing)
+
+        def keep(replies: Iterable[Reply]) -> None:
+            self._keep((key_of[reply.request_id], reply) for reply in replies)
+
+        receive = self.inner.receive if isinstance(self.inner, ReceivesAhead) else None
+        stream = receive(missing, keep) if receive else self.inner.generate(missing)
         try:
             for reply in stream:
-                key = key_of[reply.request_id]
-                self._keep(key, reply)
-                for request in by_key[key]:
+                if not receive:
+                    keep([reply])
+                for request in by_key[key_of[reply.request_id]]:
                     if reply.position in _positions(request):
                         yield self._counted(replace(reply, request_id=request.request_id), "new")
         finally:
-            try:
-                if isinstance(stream, ClosableStream):
-                    stream.close()
-            finally:  # Also where an interrupt ends the waiting for calls that are under way: they are paid for too.
-                for reply in getattr(self.inner, "late_replies", list)():
-                    self._keep(key_of[reply.request_id], reply)
-                self._commit()
-
-    def _describe(self, requests: Iterable[Request]) -> None:
-        rows = ((request.key, json.dumps(_described(request), ensure_ascii=False)) for request in requests)
-        self._connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", rows)
+            if isinstance(stream, ClosableStream):
+                stream.close()
 
     def _lookup(self, key: str, request: Request) -> dict[int, Reply]:
         """Return what is known by position; replies of the recording enter the cache, so that its export has them."""
@@ -185,31 +174,24 @@ class CachedGenerator:
             position: reply for position, reply in self._recorded[key].items() if position not in known
         }
         if recorded:
-            with self._writing():
-                self._describe([request])
-        for reply in recorded.values():
-            self._keep(key, reply)
+            self._describe([request])
+            self._keep((key, reply) for reply in recorded.values())
         return known | recorded
 
-    def _keep(self, key: str, reply: Reply) -> None:
-        self._pending.append((key, reply))
-        due = time.monotonic() - self._committed_at > _SECONDS_A_COMMIT
-        if due or len(self._pending) >= _ROWS_A_COMMIT:
-            self._commit()
+    def _describe(self, requests: Iterable[Request]) -> None:
+        rows = ((request.key, json.dumps(_described(request), ensure_ascii=False)) for request in requests)
+        self._write("INSERT OR IGNORE INTO requests VALUES (?, ?)", rows)
 
-    def _commit(self) -> None:
-        rows = [(self.identity, key, *astuple(reply)[1:]) for key, reply in self._pending]
-        with self._writing():
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(_INSERT, rows)
-            self._connection.execute("COMMIT")
-        self._pending.clear()
-        self._committed_at = time.monotonic()
+    def _keep(self, replies: Iterable[tuple[str, Reply]]) -> None:
+        """Write replies with their keys."""
+        self._write(_INSERT, ((self.identity, key, *astuple(reply)[1:]) for key, reply in replies))
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _write(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Write rows in one transaction, from whatever thread."""
         try:
-            yield
+            with self._lock, self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(statement, rows)
         except sqlite3.Error as error:
             raise DataError(
                 f"the request cache {self.path} cannot be written ({error}); free its disk."
@@ -230,8 +212,10 @@ class CachedGenerator:
     def close(self) -> None:
         """Close the inner generator and the file."""
         self.inner.close()
-        for connection in (self._connection, *self._bases):
-            connection.close()
+        with self._lock:
+            self._connection.close()
+        for base in self._bases:
+            base.close()
 
 
 def _described(request: Request) -> dict[str, object]:

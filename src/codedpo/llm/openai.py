@@ -1,33 +1,19 @@
 """Any OpenAI-compatible endpoint: vLLM, llama-server, a vendor."""
 
 import asyncio
-import os
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Self
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Self
 
 from codedpo.core.config import ModelConfig, ResourcesConfig
-from codedpo.core.errors import BackendError, ConfigError
 from codedpo.core.registry import call
 from codedpo.llm.base import Reply, Request
+from codedpo.llm.calls import Calls
 from codedpo.llm.chat import PromptStyle
-from codedpo.llm.endpoint import Run
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-
-def _is_address(url: str) -> bool:
-    """Tell whether a text is the address of a server: a scheme, a host and, if any, a port that is a number."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is none
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+from codedpo.llm.endpoint import Endpoint
 
 
 class OpenAIGenerator:
@@ -65,22 +51,17 @@ class OpenAIGenerator:
         samples_per_call: int = 0,
         prompt_style: PromptStyle = "chat",
     ) -> None:
-        if not _is_address(url):
-            raise ConfigError(f"model.url is {url!r}; give an address such as http://localhost:8000/v1.")
-        parts = urlsplit(url)
-        self.url = url.rstrip("/") if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
-        self.key_variable = key_variable
-        self.concurrency, self.timeout_seconds = concurrency, timeout_seconds
-        self.attempts, self.patience_seconds = attempts, patience_seconds
-        self.samples_per_call, self.prompt_style = samples_per_call, prompt_style
-        self.counters: Counter[str] = Counter()
-        """Calls, retries, overloads, and parameters that the endpoint refused, since this object was made."""
-        self._asked_model, self._model = model, ""
-        self.dropped: frozenset[str] = frozenset()
-        """Parameters that the endpoint has refused."""
-        self.single = False
-        """Whether the endpoint gives one sample a call only."""
-        self._late: list[Reply] = []
+        self.endpoint = Endpoint(
+            url, model, key_variable=key_variable, timeout_seconds=timeout_seconds, prompt_style=prompt_style
+        )
+        self._calls = partial(
+            Calls,
+            self.endpoint,
+            concurrency=concurrency,
+            attempts=attempts,
+            patience_seconds=patience_seconds,
+            samples_per_call=samples_per_call,
+        )
 
     @classmethod
     def from_config(cls, section: ModelConfig, resources: ResourcesConfig) -> Self:
@@ -97,15 +78,9 @@ class OpenAIGenerator:
         return made
 
     @property
-    def model(self) -> str:
-        """The model's name as the endpoint reports it.
-
-        Raises:
-            BackendError: the endpoint cannot be reached, or does not serve the model.
-        """
-        if not self._model:
-            self._model = asyncio.run(self._resolve_model())
-        return self._model
+    def counters(self) -> Counter[str]:
+        """Calls, retries, overloads, and parameters that the endpoint refused, since this object was made."""
+        return self.endpoint.counters
 
     @property
     def identity(self) -> str:
@@ -113,7 +88,7 @@ class OpenAIGenerator:
 
         A model that the config names is not asked for: what it wrote can be used when its server is gone.
         """
-        return f"openai/{self._asked_model or self.model}/{self.prompt_style}"
+        return f"openai/{self.endpoint.asked_model or self.endpoint.model}/{self.endpoint.prompt_style}"
 
     def check(self) -> None:
         """Make sure that the endpoint is there, takes the key, and serves the model.
@@ -121,106 +96,54 @@ class OpenAIGenerator:
         Raises:
             BackendError: it does not.
         """
-        _ = self.model
-
-    def client(self) -> "AsyncOpenAI":
-        """Make a client that leaves all retries to us."""
-        from openai import AsyncOpenAI
-
-        key = os.environ.get(self.key_variable) or "none"
-        return AsyncOpenAI(
-            base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout_seconds, organization=""
-        )
-
-    async def _resolve_model(self) -> str:
-        import openai
-
-        try:
-            async with self.client() as client:
-                served = [model.id async for model in client.models.list()]
-        except openai.APIStatusError as error:
-            if error.status_code in (401, 403):
-                raise self.no_access(error.status_code) from error
-            served = []  # an endpoint that lists no models takes the name as it is given
-        except openai.APIConnectionError as error:
-            raise self.unreachable(error) from error
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError):
-            served = []
-        if not self._asked_model and len(served) == 1:
-            return served[0]
-        if not self._asked_model or (served and self._asked_model not in served):
-            named = f"no model {self._asked_model}" if self._asked_model else "not one single model"
-            available = ", ".join(sorted(served)[:20]) or "none that it lists"
-            raise BackendError(f"{self.url} serves {named}; set model.name to one of: {available}.")
-        return self._asked_model
-
-    def leave_out(self, parameter: str) -> None:
-        """Send a parameter no more; it counts once, however many calls under way carried it."""
-        if parameter not in self.dropped:
-            self.dropped |= {parameter}
-            self.counters[f"parameter_{parameter}_refused"] += 1
-
-    def ask_singly(self) -> None:
-        """Ask for one sample a call from now on."""
-        if not self.single:
-            self.single = True
-            self.counters["single_sample_fallbacks"] += 1
-
-    def unreachable(self, error: BaseException) -> BackendError:
-        """Say that nobody answers at the address."""
-        cause = error.__cause__ or error
-        unnamed = "" if self._asked_model else " or, to use what it wrote before, give model.name"
-        return BackendError(
-            f"{self.url} cannot be reached ({str(cause) or type(cause).__name__}); "
-            f"start the server there or mend model.url{unnamed}."
-        )
-
-    def no_access(self, status: int) -> BackendError:
-        """Say that the key is missing or refused."""
-        known = "holds a key that it refuses" if os.environ.get(self.key_variable) else "is not set"
-        return BackendError(f"{self.url} answers {status}, and {self.key_variable} {known}; set a valid key.")
+        _ = self.endpoint.model
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Reply]:
         """Yield every sample as its call is answered.
 
-        A stream that is left early waits for the calls under way; ``late_replies`` gives what they bring.
+        Raises:
+            BackendError: the endpoint cannot be reached, refuses the key, or answers nothing but failures.
+        """
+        return self.receive(requests, lambda _: None)
+
+    def receive(
+        self, requests: Iterable[Request], keep: Callable[[Sequence[Reply]], None]
+    ) -> Iterator[Reply]:
+        """Yield every sample as its call is answered; ``keep`` gets those of a call at once, before they are yielded.
+
+        A stream that is left early waits for the calls under way, whose samples ``keep`` gets too.
 
         Raises:
             BackendError: the endpoint cannot be reached, refuses the key, or answers nothing but failures.
         """
-        replies: queue.SimpleQueue[Reply | BaseException | None] = queue.SimpleQueue()
-        calls = list(requests)
-        _ = self.model
-        run = Run(self, replies)
+        wanted = list(requests)
+        arrived: queue.SimpleQueue[Reply | BaseException | None] = queue.SimpleQueue()
+        self.check()
+
+        def take(replies: Sequence[Reply]) -> None:
+            keep(replies)
+            for reply in replies:
+                arrived.put(reply)
+
+        calls = self._calls(take)
 
         def work() -> None:
             try:
-                asyncio.run(run.all(calls))
-                replies.put(None)
+                asyncio.run(calls.make(wanted))
+                arrived.put(None)
             except BaseException as error:
-                replies.put(error)
+                arrived.put(error)
 
         thread = threading.Thread(target=work, name="codedpo-openai", daemon=True)
         thread.start()
         try:
-            while (item := replies.get()) is not None:
+            while (item := arrived.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
         finally:
-            run.leave()
-            try:
-                thread.join()
-            finally:  # A second interrupt ends the waiting, and keeps what has come so far.
-                while not replies.empty():
-                    item = replies.get()
-                    if isinstance(item, Reply):
-                        self._late.append(item)
-
-    def late_replies(self) -> list[Reply]:
-        """Hand out, once, the replies that nobody took from a stream that was left early."""
-        late, self._late = self._late, []
-        return late
+            calls.leave()
+            thread.join()
 
     def close(self) -> None:
         """Nothing to free: connections live as long as a call of ``generate``."""
