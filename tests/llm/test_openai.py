@@ -144,6 +144,9 @@ def test_a_refused_parameter_costs_no_call_under_way(parameter: str) -> None:
         (200, b'{"choices": []}'),
         (200, b'{"choices": [{"message": {"content": 7}}]}'),
         (200, b"[1]"),
+        (200, SHORT[:-1] + b', "usage": {"prompt_tokens": 1e999}}'),
+        (200, SHORT[:-1] + b', "usage": {"prompt_tokens": 9223372036854775808}}'),
+        pytest.param(200, b'{"choices": ' + b"[" * 100_000, id="deep"),
     ],
 )
 def test_a_passing_failure_is_tried_again(status: int, content: bytes) -> None:
@@ -562,6 +565,20 @@ def test_the_key_is_taken_from_the_variable_that_the_config_names(monkeypatch: p
             OpenAIGenerator.from_config(section, ResourcesConfig()).check()
         other = section.model_copy(update={"key_variable": "CODEDPO_OTHER_KEY"})
         OpenAIGenerator.from_config(other, ResourcesConfig()).check()
+
+
+def test_a_key_is_sent_without_the_line_break_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "right\n")
+    with serving(_Locked) as server:
+        OpenAIGenerator(server.address).check()
+
+
+@pytest.mark.parametrize("key", ["se\ncret", "secr\u00e9t"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(BackendError) as error:
+        OpenAIGenerator("http://localhost:1").check()
+    assert str(error.value) == "OPENAI_API_KEY holds characters that no key has; set a valid key."
 
 
 def test_an_option_that_the_kind_does_not_have_is_named() -> None:

@@ -80,10 +80,12 @@ def choices_of(content: bytes, style: PromptStyle) -> list[Choice]:
     try:
         answer = json.loads(content)
         choices, usage = answer["choices"], answer.get("usage") or {}
-        prompt_tokens = int(usage.get("prompt_tokens") or 0)
-        completion_tokens = int(usage.get("completion_tokens") or 0)
+        prompt_tokens, completion_tokens = (
+            _tokens(usage, "prompt_tokens"),
+            _tokens(usage, "completion_tokens"),
+        )
         found = [_text_and_reason(choice, style) for choice in choices]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         start = content[:80].decode("utf-8", "replace")
         raise UnusableAnswerError(f"an answer that is no completion: {start!r}") from error
     if not found:
@@ -93,6 +95,13 @@ def choices_of(content: bytes, style: PromptStyle) -> list[Choice]:
         Choice(text, reason, prompt_tokens, share + (number < rest))
         for number, (text, reason) in enumerate(found)
     ]
+
+
+def _tokens(usage: Any, name: str) -> int:
+    count = int(usage.get(name) or 0)
+    if not 0 <= count < 2**31:
+        raise ValueError(f"{count} is no number of tokens")
+    return count
 
 
 def _text_and_reason(choice: Any, style: PromptStyle) -> tuple[str, Literal["stop", "length", "refused"]]:

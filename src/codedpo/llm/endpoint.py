@@ -107,13 +107,27 @@ class Endpoint:
             self._model = asyncio.run(self._resolve_model())
         return self._model
 
+    @property
+    def _key(self) -> str:
+        """The key, '' where there is none; a line break at its end is that of the file which it was read from."""
+        return os.environ.get(self.key_variable, "").strip()
+
     def client(self) -> "AsyncOpenAI":
-        """Make a client that leaves all retries to us."""
+        """Make a client that leaves all retries to us.
+
+        Raises:
+            BackendError: the key cannot be sent; the library's own error would show it.
+        """
         from openai import AsyncOpenAI
 
-        key = os.environ.get(self.key_variable) or "none"
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise BackendError(f"{self.key_variable} holds characters that no key has; set a valid key.")
         return AsyncOpenAI(
-            base_url=self.url, api_key=key, max_retries=0, timeout=self.timeout_seconds, organization=""
+            base_url=self.url,
+            api_key=self._key or "none",
+            max_retries=0,
+            timeout=self.timeout_seconds,
+            organization="",
         )
 
     async def _resolve_model(self) -> str:
@@ -235,5 +249,5 @@ class Endpoint:
 
     def _no_access(self, status: int) -> BackendError:
         """Say that the key is missing or refused."""
-        known = "holds a key that it refuses" if os.environ.get(self.key_variable) else "is not set"
+        known = "holds a key that it refuses" if self._key else "is not set"
         return BackendError(f"{self.url} answers {status}, and {self.key_variable} {known}; set a valid key.")
