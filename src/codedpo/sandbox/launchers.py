@@ -23,6 +23,7 @@ ZYGOTE_MODULES = (
     "child",
     "forker",
     "jobs",
+    "timed_child",
     "stopwatch",
     "preload",
     "zygote",
