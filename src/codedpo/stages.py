@@ -55,7 +55,7 @@ STAGES = (
     ),
     Stage(
         "pairs",
-        4,
+        5,
         ("pairs", "sandbox"),
         (Seed, Text, Task, Solution, Test, Execution, SolutionScore),
         (Pair, AlternativePair, Timing),

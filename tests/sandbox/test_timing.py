@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from codedpo.core.config import ResourcesConfig, SandboxConfig
 from codedpo.core.errors import BackendError
-from codedpo.sandbox.base import Limits, TimingJob
+from codedpo.core.records import Outcome
+from codedpo.sandbox.base import Check, Job, Limits, TimingJob
 from codedpo.sandbox.local import LocalSandbox
 from codedpo.sandbox.timing import compare, measure
 
@@ -82,6 +83,63 @@ def test_a_liar_is_found_out(sandbox: LocalSandbox) -> None:
         assert not lying or min(lying) > 0.5 * min(honest)
 
 
+def test_a_clock_that_a_solution_replaces_is_not_read(level_3: LocalSandbox) -> None:
+    """It would say two thirds of the time, and the look from outside leaves room for that."""
+    slowed = (
+        "import time\n"
+        "if not hasattr(time, 'real'):\n"
+        "    time.real = time.process_time_ns\n"
+        "    time.process_time_ns = lambda: time.real() * 2 // 3\n"
+    )
+    assert not is_called_faster(level_3, SLOW, slowed + SLOW, "f(1000)")
+
+
+LONG_TO_LOAD = """
+import time
+from functools import cache
+start = time.process_time()
+while time.process_time() < start + 0.05:
+    pass
+@cache
+def f():
+    return sum(range(100))
+"""
+THREADED = """
+import threading
+def f():
+    thread = threading.Thread(target=sum, args=((1, 2),))
+    thread.start()
+    thread.join()
+"""
+SEEDED = """
+import random
+assert random.randrange(1000) == 864
+def f():
+    return random.random()
+"""
+
+
+@pytest.mark.parametrize(
+    ("programs", "limits"),
+    [
+        ((LONG_TO_LOAD,), Limits(cpu_seconds=0.1)),
+        (("table = bytearray(40 << 20)\ndef f():\n    return table[0]",), Limits(memory_mib=64)),
+        (("table = bytes(10 << 20)\ndef f():\n    return table[0]",), Limits(memory_mib=64)),
+        ((THREADED,) * 16, Limits(threads=2)),
+        ((SEEDED,), Limits()),
+    ],
+    ids=["long to load", "large", "large and quick to load", "threads", "random"],
+)
+def test_what_is_within_its_limits_is_timed(
+    level_3: LocalSandbox, programs: tuple[str, ...], limits: Limits
+) -> None:
+    """Though copies of it are loaded, and others are alive beside it."""
+    (matrix,) = level_3.run([Job("t", programs, (Check(call="f()"),), limits)])
+    assert {row[0].outcome for row in matrix.cells} == {Outcome.PASSED}
+    (result,) = level_3.time([TimingJob("t", programs, ("f()",), repeats=2, limits=limits)])
+    assert {len(of_one) for of_one in result.samples_ns} == {2}
+
+
 FORGETS = "def f(n):\n    return sum(k * k for k in range(200 * n))"
 CACHED = f"from functools import lru_cache\n@lru_cache(maxsize=None)\n{FORGETS}"
 TABLE = """
@@ -109,6 +167,16 @@ SHORT_TABLE = (
     .replace("    total", "    if n in known:\n        return known[n]\n    total", 1)
     .replace("return total", "known[n] = total\n    return total")
 )
+
+
+def test_nor_does_a_part_that_it_remembers(level_3: LocalSandbox) -> None:
+    part = (
+        "from functools import cache\n"
+        "@cache\n"
+        "def g(n):\n    return sum(k * k for k in range(n // 4))\n"
+        "def f(n):\n    return g(n) + sum(k * k for k in range(n // 4, n))\n"
+    )
+    assert not is_called_faster(level_3, part.replace("@cache\n", ""), part, "f(2000)")
 
 
 @pytest.mark.parametrize("keeps", [SHORT_CACHED, SHORT_TABLE])

@@ -27,7 +27,7 @@ class Limits:
     wall_factor: float = 5.0
     """Wall time of one test as a multiple of ``cpu_seconds``: only for programs that sleep."""
     memory_mib: int = 512
-    """Address space beyond that of the empty child."""
+    """Address space beyond that of the empty child; twice that while it is timed, since copies are loaded."""
     threads: int = 12
     output_kib: int = 4096
     """Returned values of all tests together, or the standard output of one program."""
@@ -172,7 +172,7 @@ class Sandbox(Protocol):
         ...
 
     def time(self, jobs: Iterable[TimingJob]) -> Iterator[TimingResult]:
-        """Measure a stream of timing jobs, one at a time; results come in input order."""
+        """Measure a stream of timing jobs, each on one worker; results come in input order."""
         ...
 
     def close(self) -> None:

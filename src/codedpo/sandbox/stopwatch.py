@@ -1,8 +1,8 @@
 """Times solutions against each other: one locked child each, all alive, asked in turn for one sample.
 
 A child reads its own CPU clock around the sample. The zygote reads the child's clock from outside, before and
-after, so a child that claims a shorter sample than it used is found out; how often it passed over the calls in that
-time is its own word. Standard library only.
+after, so a claim is at most ``_SLACK_NS`` shorter than what was used; how often the child passed over the calls in that
+time, and whether its solution remembers, is its own word. Standard library only.
 
 All samples of a comparison are first passes after loading where a later pass is faster in any of the solutions, by
 what their first children say (``timed_child``).
@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,8 +32,8 @@ from codedpo.sandbox.timed_child import (
 )
 
 _libc = ctypes.CDLL(None)
-_PASSES_TO_GET_READY, _SAMPLES_TO_GET_READY = 2, 40
-"""Where a single pass takes all the time that it may, or takes less than a sample."""
+_PASSES_TO_GET_READY, _SAMPLES_TO_GET_READY, _LOADS_TO_GET_READY = 2, 40, 10
+"""Where a single pass takes all the time that it may, takes less than a sample, or loading takes all the time."""
 _SLACK_NS = 300_000
 """What a child may use around its sample: waking up, reading the command, writing the result."""
 _POLL_SECONDS = 0.05
@@ -61,13 +62,20 @@ class _Runner:
         inlet, self._command = os.pipe()
         self._result, outlet = os.pipe()
         # One sample passes over all calls, and may be looped to last long enough.
-        pass_ns = int(work.cpu_seconds * len(work.calls) * 1e9)
-        self._limit_ns = pass_ns + work.sample_ns * 4
-        self._ready_limit_ns = pass_ns * _PASSES_TO_GET_READY + work.sample_ns * _SAMPLES_TO_GET_READY
-        self._sleep_limit = work.cpu_seconds * len(work.calls) * work.wall_factor
-        steps = len(work.calls) * (work.repeats + 3) + 1
+        load_ns, calls = int(work.cpu_seconds * 1e9), len(work.calls)
+        self._limit_ns = load_ns * calls + work.sample_ns * 4
+        self._ready_limit_ns = (
+            load_ns * (_LOADS_TO_GET_READY + calls * _PASSES_TO_GET_READY)
+            + work.sample_ns * _SAMPLES_TO_GET_READY
+        )
+        self._sleep_limit = work.cpu_seconds * calls * work.wall_factor
         bounds = Bounds(
-            work.cpu_seconds, work.wall_factor, work.memory_mib, work.threads, work.output_kib, steps * 2
+            work.cpu_seconds,
+            work.wall_factor,
+            work.memory_mib * 2,  # A copy is loaded beside the first.
+            work.threads * len(work.solutions),  # Threads are counted for all processes of a user.
+            work.output_kib,
+            steps=calls,
         )
         body = partial(serve, source, work.calls, work.sample_ns)
         self._pid = forker.fork(bounds, body, (inlet, outlet), (INLET, OUTLET))
@@ -81,43 +89,53 @@ class _Runner:
     def sample(self, kind: int) -> float:
         """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long.
 
+        It then ends: one that loops would disturb those beside it.
+
         Args:
             kind: the command to get ready.
         """
-        clock = cpu_clock(self._pid)
-        try:
-            ready = self._ask(kind, clock)
-            before = time.clock_gettime_ns(clock)
-            reply = self._ask(GO, clock)
-            outside = time.clock_gettime_ns(clock) - before
-        except OSError:
-            return 0.0
-        if len(ready) != SAMPLE.size or len(reply) != SAMPLE.size:
-            return 0.0
+        spent = 0.0
+        with suppress(OSError):
+            spent = self._sample(kind, cpu_clock(self._pid))
+        if not spent:
+            os.kill(self._pid, signal.SIGKILL)
+        return spent
+
+    def _sample(self, kind: int, clock: int) -> float:
+        ready = self._ask(kind, clock, self._ready_limit_ns)
         if kind == EXPLORE:
-            remembers, copies = SAMPLE.unpack(ready)
+            remembers, copies = ready
             self.remembers, self.copies = bool(remembers), max(1, min(MOST_COPIES, copies))
-        inside, passes = SAMPLE.unpack(reply)
+        before = time.clock_gettime_ns(clock)
+        inside, passes = self._ask(GO, clock, self._limit_ns)
+        outside = time.clock_gettime_ns(clock) - before
         if not 0 < passes <= MOST_PASSES or inside <= 0:
             return 0.0
         return float(max(inside, outside - _SLACK_NS) / passes)
 
-    def _ask(self, command: int, clock: int) -> bytes:
-        """Send a command and return the reply; nothing where it did not come in time."""
+    def _ask(self, command: int, clock: int, limit_ns: int) -> tuple[int, int]:
+        """Send a command and return the reply.
+
+        Raises:
+            OSError: it did not come in time, or not whole.
+        """
         before = time.clock_gettime_ns(clock)
         os.write(self._command, bytes([command]))
-        limit_ns = self._limit_ns if command == GO else self._ready_limit_ns
-        return os.read(self._result, SAMPLE.size) if self._wait(clock, before, limit_ns) else b""
+        self._wait(clock, before, limit_ns)
+        reply = os.read(self._result, SAMPLE.size)
+        if len(reply) != SAMPLE.size:
+            raise BrokenPipeError
+        first, second = SAMPLE.unpack(reply)
+        return first, second
 
-    def _wait(self, clock: int, before: int, limit_ns: int) -> bool:
+    def _wait(self, clock: int, before: int, limit_ns: int) -> None:
         slept, seen = 0.0, before
         while not select.select([self._result], [], [], _POLL_SECONDS)[0]:
             now = time.clock_gettime_ns(clock)
             slept += _POLL_SECONDS if now - seen < _POLL_SECONDS * 1e9 * 0.05 else 0.0
             seen = now
             if now - before > limit_ns or slept > self._sleep_limit:
-                return False
-        return True
+                raise TimeoutError
 
     def close(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
@@ -134,20 +152,15 @@ def run(forker: Forker, work: TimingWork) -> list[list[float]]:
     what else their core does.
     """
     samples: list[list[float]] = [[] for _ in work.solutions]
-    usable = os.sched_getaffinity(0)
-    done, kind = 0, EXPLORE
-    while done < work.repeats:
-        repeats = min(_REPEATS_OF_A_CHILD, work.repeats - done)
+    usable, kind = os.sched_getaffinity(0), EXPLORE
+    for done in range(0, work.repeats, _REPEATS_OF_A_CHILD):
         os.sched_setaffinity(0, {_current_processor(usable)})
         isolation.allow_descriptors(isolation.FEW_DESCRIPTORS + 2 * len(work.solutions))
         try:
-            kind, found = _interleaved(forker, work, repeats, done % 2, kind)
-            for of_one, more in zip(samples, found, strict=True):
-                of_one += more
+            kind = _interleaved(forker, work, samples, done, kind)
         finally:
             isolation.allow_descriptors(isolation.FEW_DESCRIPTORS)
             os.sched_setaffinity(0, usable)
-        done += repeats
     return [of_one if len(of_one) == work.repeats else [] for of_one in samples]
 
 
@@ -157,36 +170,35 @@ def _current_processor(usable: set[int]) -> int:
     return found if found in usable else min(usable)
 
 
-def _interleaved(
-    forker: Forker, work: TimingWork, repeats: int, turn: int, kind: int
-) -> tuple[int, list[list[float]]]:
+def _interleaved(forker: Forker, work: TimingWork, samples: list[list[float]], done: int, kind: int) -> int:
     """Take samples in turn, the order alternating, so that a drift of the machine meets every solution alike.
 
     Args:
         forker: makes the children.
         work: what they do.
-        repeats: samples of each.
-        turn: counts the samples before.
+        samples: of each solution, those before; the new ones are appended. One that lacks some has failed.
+        done: how many there were to be before.
         kind: of sample, as a command; ``EXPLORE``: the children find it.
 
     Returns:
-        The kind of sample, and samples. All solutions have as many copies, since these share what a cold start costs.
+        The kind of sample. All solutions have as many copies, since these share what a cold start costs.
     """
-    samples: list[list[float]] = [[] for _ in work.solutions]
-    runners: list[_Runner] = []
+    runners: dict[int, _Runner] = {}
     try:
-        runners.extend(_Runner(forker, work, source) for source in work.solutions)
+        for index, source in enumerate(work.solutions):
+            if len(samples[index]) == done:
+                runners[index] = _Runner(forker, work, source)
         # The first sample warms up.
-        alive = [index for index, runner in enumerate(runners) if runner.sample(kind)]
+        alive = [index for index, runner in runners.items() if runner.sample(kind)]
         if kind == EXPLORE:
             remembers = any(runners[index].remembers for index in alive)
             kind = min(runners[index].copies for index in alive) if remembers else LATER_PASSES
-        for repeat in range(turn, turn + repeats):
+        for repeat in range(done, min(done + _REPEATS_OF_A_CHILD, work.repeats)):
             for index in reversed(alive) if repeat % 2 else alive:
                 spent = runners[index].sample(kind)
                 if spent:
                     samples[index].append(spent)
     finally:
-        for runner in runners:
+        for runner in runners.values():
             runner.close()
-    return kind, samples
+    return kind

@@ -15,6 +15,7 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -28,15 +29,19 @@ GO, EXPLORE, LATER_PASSES = 255, 254, 0
 later passes. Any other number: get ready for the first passes of so many copies."""
 INLET, OUTLET = 3, 4
 MOST_PASSES, MOST_COPIES = 1_000_000, 32
-_REMEMBERS_RATIO, _REMEMBERS_NS, _ROUNDS = 1.5, 1_000, 7
+_REMEMBERS_RATIO, _REMEMBERS_NS, _ROUNDS = 1.1, 2_000, 7
 """A solution remembers where first passes of copies last longer than their second ones by more than this, in all of so
-many rounds but one."""
+many rounds but one: 10% is what may be called faster."""
+_REMEMBERS_AT_ONCE = 1.5
+"""The ratio where a pass is a sample: these are compared once, and the first one of a process is slower anyway."""
 _SAMPLES_TO_LOAD = 4
 """Loading copies may take as long as so many samples."""
 _CACHES = 4 << 20
 """Bytes, more than what a core has to itself (2 MiB in 2026)."""
 _SMALL_SIZES, _BLOCKS = range(0, 480, 16), 64
 """Sizes of objects that share the heap's pages (obmalloc), and more of each than a short pass makes."""
+_clock = time.process_time_ns
+"""Taken before a solution could replace it."""
 _Pass = Callable[[], None]
 
 
@@ -49,9 +54,9 @@ def serve(source: str, calls: list[str], sample_ns: int) -> None:
     try:
         solution = compile(source, "<solution>", "exec", dont_inherit=True)
         definition = compile(f"def one_pass():\n{body}", "<calls>", "exec", dont_inherit=True)
-        load = partial(_load, solution, definition)
-        one_pass = load("solution")
         seed = child.seeder() if "random" in source or "random" in body else None
+        load = partial(_load, solution, definition, seed)
+        one_pass = load("solution")
         gc.freeze()
         while command := os.read(INLET, 1):
             if command[0] == GO:
@@ -68,8 +73,9 @@ def serve(source: str, calls: list[str], sample_ns: int) -> None:
                 gc.collect()
             else:
                 evictor = evictor or b"\1" * _CACHES
-                fresh = _fresh(load, command[0], evictor)
-                count, series = len(fresh), fresh
+                series = ()
+                series = _fresh(load, command[0], evictor)
+                count = len(series)
             if seed:
                 seed()
             os.write(OUTLET, SAMPLE.pack(remembers, copies))
@@ -78,9 +84,13 @@ def serve(source: str, calls: list[str], sample_ns: int) -> None:
     sys.modules.clear()
 
 
-def _load(solution: types.CodeType, definition: types.CodeType, name: str) -> _Pass:
+def _load(
+    solution: types.CodeType, definition: types.CodeType, seed: Callable[[], None] | None, name: str
+) -> _Pass:
     """Load a solution as a new module; return the function that makes all calls there."""
     namespace = child.new_namespace(name)
+    if seed:
+        seed()
     exec(solution, namespace)  # noqa: S102
     scratch: dict[str, Any] = {}
     exec(definition, namespace, scratch)  # noqa: S102
@@ -95,6 +105,7 @@ def _fresh(load: Callable[[str], _Pass], copies: int, evictor: bytes = b"") -> l
     by the first touch of a page of the heap. So the pages are touched for all and the caches emptied for all, and the
     first of several copies makes its pass now, for what they share.
     """
+    _forget_copies()
     # Each under a name of its own, by which pickle finds its classes.
     series = [load(f"solution{number}") for number in range(copies)]
     gc.collect()
@@ -103,6 +114,13 @@ def _fresh(load: Callable[[str], _Pass], copies: int, evictor: bytes = b"") -> l
     if copies > 1:
         series.pop(0)()
     return series
+
+
+def _forget_copies() -> None:
+    """Give back the memory of the copies before, which may be all that there is."""
+    for number in range(MOST_COPIES):
+        sys.modules.pop(f"solution{number}", None)
+    gc.collect()
 
 
 def _explore(load: Callable[[str], _Pass], first: float, later: float, sample_ns: int) -> tuple[int, bool]:
@@ -115,27 +133,46 @@ def _explore(load: Callable[[str], _Pass], first: float, later: float, sample_ns
         sample_ns: CPU time of a sample.
     """
     if first >= sample_ns:
-        return 1, first > later * _REMEMBERS_RATIO + _REMEMBERS_NS
-    cost = min(_duration([lambda: load("solution0")()]) for _ in range(2))  # noqa: PLW0108 - with loading
-    copies = max(
-        1, min(MOST_COPIES, int(sample_ns / max(later, 1)), _SAMPLES_TO_LOAD * sample_ns // max(cost, 1))
-    )
+        return 1, first > later * _REMEMBERS_AT_ONCE
+    cost = min(_cost_of_copy(load) for _ in range(2))
+    copies = min(MOST_COPIES, int(sample_ns / max(later, 1)), _SAMPLES_TO_LOAD * sample_ns // max(cost, 1))
+    copies = _as_many_as_fit(load, copies)
     others = 0
     for _ in range(_ROUNDS):
-        series = _fresh(load, copies)
-        first, second = _duration(series), _duration(series)
-        others += first <= second * _REMEMBERS_RATIO + _REMEMBERS_NS
+        others += not _second_pass_is_faster(load, copies)
         if others > 1:
             return copies, False
     return copies, True
 
 
+def _cost_of_copy(load: Callable[[str], _Pass]) -> int:
+    """Return how long loading a copy and its first pass take, ns."""
+    _forget_copies()
+    return _duration([lambda: load("solution0")()])  # noqa: PLW0108 - with loading
+
+
+def _as_many_as_fit(load: Callable[[str], _Pass], copies: int) -> int:
+    """Halve the number of copies, at least one, until memory holds all."""
+    while copies > 1:
+        with suppress(MemoryError):
+            _fresh(load, copies)
+            return copies
+        copies //= 2
+    return 1
+
+
+def _second_pass_is_faster(load: Callable[[str], _Pass], copies: int) -> bool:
+    series = _fresh(load, copies)
+    first, second = _duration(series), _duration(series)
+    return first > second * _REMEMBERS_RATIO + _REMEMBERS_NS
+
+
 def _duration(series: Iterable[_Pass]) -> int:
     """Make passes one after the other; return their CPU time in ns."""
-    start = time.process_time_ns()
+    start = _clock()
     for one_pass in series:
         one_pass()
-    return time.process_time_ns() - start
+    return _clock() - start
 
 
 def _passes_for(one_pass: _Pass, sample_ns: int) -> tuple[int, float]:
