@@ -58,7 +58,7 @@ class Forker:
 
     def __init__(self, base_address_space: int, *, counts_own_processes: bool, folder: str = "") -> None:
         # The C function, since os.fork would first run the fork handlers of every preloaded module.
-        self._fork = ctypes.PyDLL(None).fork
+        self._fork = ctypes.PyDLL(None, use_errno=True).fork
         self._base_address_space = base_address_space
         self._counts_own_processes = counts_own_processes
         self.folder = folder
@@ -107,6 +107,7 @@ class Forker:
         Raises:
             OSError: no process could be made.
         """
+        parent = os.getpid()
         pid: int = self._fork()
         if pid == 0:
             try:
@@ -114,7 +115,7 @@ class Forker:
                     os.dup2(descriptor, place)
                 most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 os.closerange(max(2, *places) + 1 if places else 3, most)
-                self._lock(bounds, files=alone)
+                self._lock(bounds, parent, files=alone)
                 if not alone:
                     self._arena.close()  # It holds what the last child wrote, and others of these would share it.
                 body()
@@ -133,10 +134,10 @@ class Forker:
         marks = self._arena[child.FLAGS : child.FLAGS + count]
         return [index for index, mark in enumerate(marks) if mark]
 
-    def _lock(self, bounds: Bounds, *, files: bool) -> None:
+    def _lock(self, bounds: Bounds, parent: int, *, files: bool) -> None:
         # No RLIMIT_CPU: a process with a CPU timer reads its CPU clock in ticks of milliseconds. The watch from
         # outside limits CPU time, and a child does not outlive whoever watches it.
-        isolation.die_with_parent()
+        isolation.die_with_parent(parent)
         if self.folder and not files:
             isolation.forbid_files(signals=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])

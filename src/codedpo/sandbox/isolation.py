@@ -55,9 +55,15 @@ def _system_call(name: str, *arguments: object) -> int:
     return _check(_libc.syscall(NUMBERS[name], *arguments), name)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends."""
+def die_with_parent(parent: int = 0) -> None:
+    """Ask the kernel to kill this process when its parent ends.
+
+    Args:
+        parent: its process id, where the caller knows it: the process ends now if the parent has ended already.
+    """
     _check(_libc.prctl(_DEATH_SIGNAL, 9, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+    if parent and os.getppid() != parent:
+        os._exit(0)
 
 
 def drop_root() -> None:
