@@ -139,6 +139,29 @@ def test_cpu_time_is_limited_in_all_whatever_a_child_says_of_its_tests(sandbox: 
     assert (cell.outcome, cell.error_type) == (Outcome.NOT_LOADED, "Timeout")
 
 
+CRASHING = """
+import gc, mmap, os, time
+def f(test):
+    arenas = [item for item in gc.get_objects() if isinstance(item, mmap.mmap)]
+    step = 1 << 20
+    while time.process_time() < 0.3:
+        step += 1
+        for arena in arenas:
+            arena[4:16] = step.to_bytes(4, "little") + time.process_time_ns().to_bytes(8, "little")
+    for arena in arenas:
+        arena[4:8] = test.to_bytes(4, "little")
+    os._exit(1)
+"""
+
+
+def test_a_child_that_used_more_than_its_tests_may_is_no_mere_crash(sandbox: LocalSandbox) -> None:
+    """Else every test would bring another child, and each of them could use the time of all tests."""
+    checks = tuple(Check(call=f"f({test})", expected="0") for test in range(6))
+    job = Job("crashing", (CRASHING,), checks, Limits(cpu_seconds=0.06, timeouts_per_solution=2))
+    (matrix,) = sandbox.run([job])
+    assert [cell.outcome for cell in matrix.cells[0]] == [Outcome.CRASHED] * 2 + [Outcome.NOT_RUN] * 4
+
+
 CLAIM = """
 import gc, mmap, os, struct
 def f(x):

@@ -114,19 +114,20 @@ class Run:
         """Run one solution in children that it shares with no other."""
         one = self._solutions[solution]
         seeds = "random" in one.source or any("random" in source for _, source in one.checks)
-        bounds = self._work.bounds(len(one.checks) + 1)
         first, timeouts = 0, 0
         while first < len(one.checks):
             last = first + 1 if self._work.child_per == "test" else len(one.checks)
             body = partial(_run_alone, self._work.output_kib, solution, one, seeds, range(first, last))
-            ending = self._forker.spawn(bounds, body)
+            ending = self._forker.spawn(self._work.bounds(last - first + 1), body)
             self._keep(ending, solution, solution + 1)
             if ending.solution == child.DONE:
                 first = last
                 continue
             test = ending.test if first <= ending.test < last else child.LOADING
             self.events.append((solution, test, ending.how, ending.cpu_ns))
-            timeouts += ending.how == TIMEOUT
+            # A child that used more than the tests that it says it was at, and loading, may take, has lied.
+            overdrawn = ending.cpu_ns > self._work.cpu_seconds * 1e9 * (test - first + 2)
+            timeouts += ending.how == TIMEOUT or overdrawn
             if test == child.LOADING or timeouts >= self._work.timeouts:
                 return
             first = test + 1
