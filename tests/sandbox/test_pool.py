@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,29 @@ def test_a_worker_that_starts_while_others_are_ended_is_asked_nothing(
     with pytest.raises(OSError, match="source"):
         list(pool.in_order(lambda item, ask: ask(item), items(), 1))
     assert asked == []
+    assert set(psutil.Process().children()) == before
+
+
+def test_idle_workers_that_died_are_not_taken_for_victims_of_a_request() -> None:
+    request: Any = ("time", ([], [], 1, 1, 1.0, 1.0, 64, 1, 64))
+    started: list[Worker] = []
+    both = threading.Barrier(2)
+
+    def start_both() -> Worker:
+        worker = start_any()
+        started.append(worker)
+        if len(started) <= 2:
+            both.wait()
+        return worker
+
+    before = set(psutil.Process().children())
+    pool = WorkerPool(2, start_both)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(pool.ask, [request] * 2)) == [[], []]
+    for worker in started:
+        worker.kill()
+    assert pool.ask(request) == []
+    pool.close()
     assert set(psutil.Process().children()) == before
 
 

@@ -45,10 +45,11 @@ class WorkerPool:
         Raises:
             CancelledError: the caller has given up meanwhile, which is what killed the worker.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             _check(given_up)
             with self._places:
-                worker, reply = self._take(), None
+                # Those that are idle may all have died meanwhile; of a new one it is known that the request kills it.
+                worker, reply = self._take(new=attempt > 0), None
                 try:
                     _check(given_up)  # The others may have been ended while this one was started.
                     reply = worker.ask(request)
@@ -93,10 +94,13 @@ class WorkerPool:
         for worker in idle:  # The others are closed by those who ask them.
             worker.close()
 
-    def _take(self) -> Worker:
+    def _take(self, *, new: bool = False) -> Worker:
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
+            idle = self._idle.pop() if self._idle else None
+        if idle and not new:
+            return idle
+        if idle:
+            self._give_back(idle, usable=False)
         worker = self._start()
         with self._lock:
             self._alive.add(worker)
