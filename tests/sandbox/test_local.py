@@ -11,8 +11,9 @@ import pytest
 from codedpo.core.config import ResourcesConfig, SandboxConfig
 from codedpo.core.errors import BackendError
 from codedpo.core.records import Oracle, Outcome
+from codedpo.sandbox import local
 from codedpo.sandbox.base import Check, Job, Limits, Matrix
-from codedpo.sandbox.local import LocalSandbox
+from codedpo.sandbox.local import ALL_LAYERS, LocalSandbox
 
 DOUBLE = "def f(x):\n    return 2 * x\n"
 CHECK = Check("assert f(2) == 4", "f(2)", "4")
@@ -47,6 +48,18 @@ def test_a_level_below_the_minimum_is_refused() -> None:
         sandbox.probe()
     with pytest.raises(BackendError, match="level 1"):
         list(sandbox.run([Job("refused", (DOUBLE,), (CHECK,))]))
+
+
+def test_no_row_claims_more_isolation_than_the_weakest_worker_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the kernel has no further user namespace to give when one of them starts."""
+    start, layers = local.start, [("landlock", "seccomp"), ALL_LAYERS, ALL_LAYERS]
+    monkeypatch.setattr(local, "start", lambda _, *rest: start(layers.pop(0), *rest))
+    waits = "import time\ndef f(x):\n    time.sleep(0.1)\n    return 2 * x"
+    with LocalSandbox(workers=2, child_per="solution") as sandbox:
+        assert sandbox.probe().level == 2
+        levels = {matrix.isolation_level for matrix in sandbox.run([Job("a", (waits,), (CHECK,))] * 8)}
+    assert len(layers) == 1
+    assert levels == {2}
 
 
 def test_the_identity_names_what_can_change_a_verdict() -> None:

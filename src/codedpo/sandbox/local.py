@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -80,7 +81,9 @@ class LocalSandbox:
         self._launcher = launcher
         self._layers = list(layers)
         self._temporary_folder_kib = temporary_folder_kib
+        self._lock = threading.Lock()
         self._isolation: Isolation | None = None
+        """That of the weakest worker so far."""
         self._version = ""
         self._libraries: list[str] = []
 
@@ -120,7 +123,7 @@ class LocalSandbox:
         return f"{place} python {version.split()[0]} child per {self._child_per}{folder} preload {loaded}"
 
     def probe(self) -> Isolation:
-        """Start a worker if none was started yet, and return what its attempts at breaking out found."""
+        """Start a worker if none was started yet, and return what the weakest one's attempts at breaking out found."""
         if self._isolation is None:
             self._pool.start_one()
         assert self._isolation
@@ -161,14 +164,16 @@ class LocalSandbox:
             )
         absent = tuple(f"preload: this interpreter has no module {name}." for name in ready["missing"])
         self._version, self._libraries = ready["version"], ready["libraries"]
-        # Last, since other threads take it as a sign that all is known.
-        self._isolation = Isolation(
+        found = Isolation(
             level,
             tuple(ready["layers"]),
             problems + absent,
             tuple(ready["missing"]),
             ready["temporary_folder"],
         )
+        with self._lock:
+            # Last, since other threads take it as a sign that all is known.
+            self._isolation = min(self._isolation or found, found, key=lambda one: one.level)
         return worker
 
 
