@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ from codedpo.core.errors import BackendError
 from codedpo.core.progress import Voice
 from codedpo.core.records import Outcome
 from codedpo.sandbox import conformance
-from codedpo.sandbox.base import Check, Job
+from codedpo.sandbox.base import Check, Job, Limits
 from codedpo.sandbox.local import LocalSandbox
 from codedpo.sandbox.ray import RaySandbox
 from codedpo.sandbox.ray_cluster import remove_abandoned
@@ -110,22 +111,27 @@ def test_jobs_are_read_as_they_are_needed(sandbox: RaySandbox) -> None:
     assert len(verdicts(sandbox, 3)) == 3
 
 
-def test_a_worker_that_is_lost_is_replaced(sandbox: RaySandbox) -> None:
-    def workers() -> list[psutil.Process]:
-        family = {process.pid for process in psutil.Process().children(recursive=True)}
-        return [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if process.pid in family and "RayWorker" in " ".join(process.info["cmdline"] or ())
-        ]
+def workers() -> list[psutil.Process]:
+    family = {process.pid for process in psutil.Process().children(recursive=True)}
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid in family and "RayWorker" in " ".join(process.info["cmdline"] or ())
+    ]
 
-    results = sandbox.run(iter(jobs(600)))
-    first = next(results)
-    assert len(workers()) == 2
-    workers()[0].send_signal(signal.SIGKILL)
-    rest = list(results)
-    assert [matrix.job_id for matrix in [first, *rest]] == [str(n) for n in range(600)]
-    assert {cell.outcome for matrix in rest for cell in matrix.cells[1]} == {Outcome.PASSED}
+
+def test_a_worker_that_is_lost_is_replaced(sandbox: RaySandbox) -> None:
+    def stream() -> Iterator[Job]:
+        """Lose one in the middle: whether it was at work or idle, it has or is given batches that only it can end."""
+        for number, job in enumerate(jobs(600)):
+            if number == 300:
+                assert len(workers()) == 2
+                workers()[0].send_signal(signal.SIGKILL)
+            yield job
+
+    results = list(sandbox.run(stream()))
+    assert [matrix.job_id for matrix in results] == [str(n) for n in range(600)]
+    assert {cell.outcome for matrix in results for cell in matrix.cells[1]} == {Outcome.PASSED}
     assert len(workers()) == 2
 
 
@@ -150,6 +156,38 @@ def test_another_sandbox_can_stand_beside(sandbox: RaySandbox) -> None:
     with RaySandbox(section, workers=2) as other:
         assert [matrix.cells[0][0].outcome for matrix in other.run([import_html])] == [Outcome.PASSED]
         assert other.identity != sandbox.identity
+    assert len(verdicts(sandbox, 3)) == 3
+
+
+@needs_ray
+def test_who_closes_first_takes_no_cluster_from_another() -> None:
+    program = (
+        "import ray\n"
+        "from codedpo.core.config import SandboxConfig\n"
+        "from codedpo.sandbox.base import Check, Job\n"
+        "from codedpo.sandbox.ray import RaySandbox\n"
+        "job = Job('a', ('def f(x):\\n    return x',), (Check('', 'f(1)', '1'),))\n"
+        "first, second = RaySandbox(SandboxConfig(), 1), RaySandbox(SandboxConfig(), 1)\n"
+        "outcomes = [list(first.run([job])), list(second.run([job]))]\n"
+        "first.close()\n"
+        "outcomes.append(list(second.run([job])))\n"
+        "second.close()\n"
+        "print([one[0].cells[0][0].outcome.value for one in outcomes], ray.is_initialized())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "['passed', 'passed', 'passed'] False\n", done.stderr
+
+
+@needs_ray
+def test_an_interrupt_ends_the_only_batch_too(sandbox: RaySandbox) -> None:
+    loops = Job("a", ("def f(x):\n    while True:\n        pass",) * 20, CHECKS, Limits(cpu_seconds=60))
+    sandbox.probe()
+    before = workers()
+    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(sandbox.run([loops]))
+    _, alive = psutil.wait_procs(before, timeout=30)
+    assert alive == []
     assert len(verdicts(sandbox, 3)) == 3
 
 

@@ -119,9 +119,9 @@ class RaySandbox:
                 owners[reference] = free
                 waiting.append(reference)
                 if len(waiting) > BATCHES_AHEAD * len(actors):
-                    yield from self._ask(waiting.popleft())
+                    yield from self._next(waiting)
             while waiting:
-                yield from self._ask(waiting.popleft())
+                yield from self._next(waiting)
         finally:
             if waiting:  # The caller stopped listening, or something broke: what is at work ends.
                 self._end_actors()
@@ -134,9 +134,9 @@ class RaySandbox:
             for job, actor in zip(jobs, cycle(actors), strict=False):
                 waiting.append(actor.time.remote(job))
                 if len(waiting) > BATCHES_AHEAD * len(actors):
-                    yield self._ask(waiting.popleft())
+                    yield self._next(waiting)
             while waiting:
-                yield self._ask(waiting.popleft())
+                yield self._next(waiting)
         finally:
             if waiting:
                 self._end_actors()
@@ -172,6 +172,12 @@ class RaySandbox:
             if len(owners) < _AT_WORK * len(self._actors):
                 load = Counter(owners.values())
                 return min(range(len(self._actors)), key=lambda number: load[number])
+
+    def _next(self, waiting: deque[Any]) -> Any:
+        """Return the first result, and only then count it as no longer at work."""
+        result = self._ask(waiting[0])
+        waiting.popleft()
+        return result
 
     def _ask(self, reference: Any, timeout: float | None = None) -> Any:
         import ray

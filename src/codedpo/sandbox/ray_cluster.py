@@ -18,7 +18,7 @@ _LONGEST_REASON = 300
 
 
 class RayCluster:
-    """Connects on construction.
+    """Connects on construction; all of a process share a connection, and what was started ends with the last of them.
 
     Args:
         address: of a running cluster; empty: start one on this machine.
@@ -27,6 +27,11 @@ class RayCluster:
     Raises:
         BackendError: Ray is not installed, or the cluster cannot be reached or started.
     """
+
+    _users = 0
+    _folder: Path | None = None
+    """Ray's files, where this process started the cluster."""
+    _lock: IO[bytes] | None = None
 
     def __init__(self, address: str, processors: int) -> None:
         try:
@@ -37,9 +42,7 @@ class RayCluster:
                 " or set sandbox.kind=local."
             ) from None
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        self._folder: Path | None = None
-        """Ray's files, where this process started the cluster."""
-        self._lock: IO[bytes] | None = None
+        RayCluster._users += 1
         if ray.is_initialized():
             return
         try:
@@ -48,7 +51,7 @@ class RayCluster:
                 ray.init(address, log_to_driver=False, configure_logging=False)
             else:
                 remove_abandoned()
-                self._folder, self._lock = _new_folder()
+                RayCluster._folder, RayCluster._lock = _new_folder()
                 ray.init(
                     "local",
                     num_cpus=processors,
@@ -67,14 +70,15 @@ class RayCluster:
             ) from error
 
     def close(self) -> None:
-        """End the cluster and remove its files, if this process started it."""
+        """End the cluster and remove its files, if this process started it and nobody else here uses it."""
         import ray
 
-        if self._folder and self._lock:
+        RayCluster._users -= 1
+        if not self._users and self._folder and self._lock:
             ray.shutdown()
             shutil.rmtree(self._folder, ignore_errors=True)
             self._lock.close()
-            self._folder = None
+            RayCluster._folder = RayCluster._lock = None
 
 
 def _knock(address: str) -> None:
