@@ -14,6 +14,7 @@ from codedpo.core.records import Oracle, Outcome
 from codedpo.sandbox import local
 from codedpo.sandbox.base import Check, Job, Limits, Matrix
 from codedpo.sandbox.local import ALL_LAYERS, LocalSandbox
+from codedpo.sandbox.worker import start
 
 DOUBLE = "def f(x):\n    return 2 * x\n"
 CHECK = Check("assert f(2) == 4", "f(2)", "4")
@@ -52,7 +53,7 @@ def test_a_level_below_the_minimum_is_refused() -> None:
 
 def test_no_row_claims_more_isolation_than_the_weakest_worker_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the kernel has no further user namespace to give when one of them starts."""
-    start, layers = local.start, [("landlock", "seccomp"), ALL_LAYERS, ALL_LAYERS]
+    layers = [("landlock", "seccomp"), ALL_LAYERS, ALL_LAYERS]
     monkeypatch.setattr(local, "start", lambda _, *rest: start(layers.pop(0), *rest))
     waits = "import time\ndef f(x):\n    time.sleep(0.1)\n    return 2 * x"
     with LocalSandbox(workers=2, child_per="solution") as sandbox:
