@@ -254,6 +254,7 @@ def eval_command(
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems of each.")] = None,
     samples: Annotated[int | None, typer.Option(help="Answers a problem.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Nucleus sampling; 1: all tokens.")] = None,
     against: Annotated[str, typer.Option(help="A second subject: paired difference and McNemar.")] = "",
     efficiency: Annotated[
         bool,
@@ -270,7 +271,7 @@ def eval_command(
     from codedpo.evaluation.command import evaluate, settings
     from codedpo.evaluation.results import json_of, print_scores
 
-    config = settings(overrides or [], benchmarks, limit, samples, temperature, efficiency)
+    config = settings(overrides or [], benchmarks, limit, samples, temperature, top_p, efficiency)
     with redirect_stdout(sys.stderr):
         scores = evaluate(subject, config, Voice(quiet=quiet), against=against, folder=output)
     print_scores(scores, to_stderr=as_json)

@@ -90,7 +90,8 @@ def test_other_settings_and_a_file_that_has_changed_are_refused_and_nothing_is_l
 def test_settings_that_change_nothing_of_a_file_of_samples_are_taken(evaluate, samples, tmp_path):
     path = samples("new.jsonl")
     first = evaluate(path)
-    other = ("samples=10", "temperature=0.8", "max_tokens=1024", "engine=transformers", "held_out_tasks=true")
+    sampling = ("samples=10", "temperature=0.8", "top_p=0.9", "max_tokens=1024")
+    other = (*sampling, "engine=transformers", "held_out_tasks=true")
     second = evaluate(path, *(f"evaluation.{one}" for one in other), benchmarks="mbpp")
     assert stored(tmp_path, "*new*") == first | second
     with pytest.raises(StaleError, match=r"config\.seed: 0 -> 1"):

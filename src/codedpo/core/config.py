@@ -355,6 +355,7 @@ class EvaluationConfig(Section):
     """Only the first so many problems of each benchmark; 0: all."""
     samples: Positive = 1
     temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: Positive = 512
     engine: Literal["local", "transformers"] = "local"
     """What runs the weights before and after training."""

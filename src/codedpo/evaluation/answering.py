@@ -73,7 +73,7 @@ def request_of(request_id: str, text: str, config: Config) -> Request:
     return Request(
         request_id=request_id,
         messages=(Message("user", text),),
-        sampling=Sampling(temperature=section.temperature, max_tokens=section.max_tokens),
+        sampling=Sampling(section.temperature, section.top_p, section.max_tokens),
         count=section.samples,
         seed=config.seed,
     )

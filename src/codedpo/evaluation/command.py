@@ -55,6 +55,7 @@ def settings(
     limit: int | None = None,
     samples: int | None = None,
     temperature: float | None = None,
+    top_p: float | None = None,
     efficiency: bool | None = None,
 ) -> Config:
     """Return the config of an evaluation: every default is the config's own.
@@ -65,6 +66,7 @@ def settings(
         limit: ``evaluation.limit``.
         samples: ``evaluation.samples``.
         temperature: ``evaluation.temperature``.
+        top_p: ``evaluation.top_p``.
         efficiency: ``evaluation.efficiency``.
 
     Raises:
@@ -75,6 +77,7 @@ def settings(
         "limit": limit,
         "samples": samples,
         "temperature": temperature,
+        "top_p": top_p,
         "efficiency": efficiency or None,
     }
     section = {key: value for key, value in given.items() if value is not None}

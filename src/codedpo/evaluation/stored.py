@@ -11,7 +11,7 @@ from codedpo.core.fingerprint import completed, differing_fields
 from codedpo.core.stage import write_json
 
 RESULT, SETTINGS = "result.json", "settings.json"
-SAMPLING = ("samples", "temperature", "max_tokens")
+SAMPLING = ("samples", "temperature", "top_p", "max_tokens")
 
 Settings = dict[str, Any]
 """``config``: the options that change a result; beside it a digest or name of each subject."""
