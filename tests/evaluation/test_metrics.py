@@ -100,13 +100,44 @@ def test_bootstrap_needs_a_value() -> None:
         metrics.bootstrap_interval([], np.random.default_rng(0))
 
 
-def test_pass_rate_uses_wilson_for_one_sample_and_bootstrap_for_several() -> None:
+def test_pass_rate_uses_wilson_where_each_problem_is_solved_or_not_and_bootstrap_otherwise() -> None:
     one = metrics.pass_rate([1, 0, 1, 1], [1] * 4, 1, np.random.default_rng(0))
     assert (one.low, one.high) == metrics.wilson_interval(3, 4)
     assert (one.value, one.count) == (0.75, 4)
     several = metrics.pass_rate([0, 2, 4, 1], [4] * 4, 2, np.random.default_rng(0))
     assert several.value == pytest.approx((0 + 5 / 6 + 1 + 1 / 2) / 4)
     assert several.low <= several.value <= several.high
+    whole = metrics.pass_rate([2, 0, 2, 2], [2] * 4, 1, np.random.default_rng(0))
+    assert (whole.low, whole.high) == metrics.wilson_interval(3, 4)
+
+
+def test_all_problems_solved_in_all_samples_leave_the_rate_open() -> None:
+    found = metrics.pass_rate([2] * 10, [2] * 10, 1, np.random.default_rng(0))
+    assert (found.value, found.low, found.high) == pytest.approx((1, 0.7225, 1), abs=1e-4)
+
+
+@given(st.integers(1, 300))
+def test_the_interval_of_equal_values_is_that_of_shares_at_their_ends(count: int) -> None:
+    def interval(value: float, least: float) -> tuple[float, float]:
+        return metrics.mean_interval([value] * count, np.random.default_rng(0), least)
+
+    assert interval(1, 0) == pytest.approx(metrics.wilson_interval(count, count))
+    assert interval(0, 0) == pytest.approx(metrics.wilson_interval(0, count))
+    assert interval(0, -1) == pytest.approx(metrics.paired_interval(0, 0, count))
+    assert interval(1, -1) == pytest.approx(metrics.paired_interval(count, 0, count))
+    low, high = interval(0.25, 0)
+    assert 0 <= low < 0.25 < high <= 1
+
+
+def test_equal_fractions_leave_rate_and_difference_open() -> None:
+    random = np.random.default_rng(0)
+    rate = metrics.pass_rate([1] * 20, [2] * 20, 1, random)
+    assert (rate.low, rate.high) == pytest.approx((0.5 - 0.1611 / 2, 0.5 + 0.1611 / 2), abs=5e-5)
+    same = metrics.paired_difference([0.5, 1 / 3] * 10, [0.5, 1 / 3] * 10, random)
+    assert (same.low, same.high) == pytest.approx((-0.1611, 0.1611), abs=5e-5)
+    # 1 - 2/3 and 2/3 - 1/3 are the same gain, written with another last digit.
+    gain = metrics.paired_difference([1 / 3, 2 / 3] * 10, [2 / 3, 1.0] * 10, random)
+    assert gain.low < 0.2 < gain.value < 0.4 < gain.high
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))

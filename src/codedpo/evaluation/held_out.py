@@ -15,7 +15,7 @@ from codedpo.core.records import HELD_OUT, TESTS_PASSED, Metric, Outcome, Pair, 
 from codedpo.core.rng import stream
 from codedpo.core.split import held_out_tasks
 from codedpo.evaluation.answering import request_of
-from codedpo.evaluation.metrics import bootstrap_interval, paired_difference
+from codedpo.evaluation.metrics import mean_interval, paired_difference
 from codedpo.evaluation.scoring import AFTER, BEFORE, DIFFERENCE
 from codedpo.llm.base import Reply, Request
 from codedpo.llm.parse import extract_code
@@ -134,7 +134,7 @@ def metrics_of(
             shares[model].append(sum(found) / len(found))
     seed = context.config.seed
     for model, values in shares.items():
-        interval = bootstrap_interval(values, stream(seed, "evaluation", HELD_OUT, model))
+        interval = mean_interval(values, stream(seed, "evaluation", HELD_OUT, model))
         yield Metric(model, HELD_OUT, TESTS_PASSED, sum(values) / len(values), *interval, len(values))
     change = paired_difference(
         shares[BEFORE], shares[AFTER], stream(seed, "evaluation", HELD_OUT, DIFFERENCE)

@@ -13,6 +13,8 @@ import numpy as np
 RESAMPLES = 10_000
 NORMAL_975 = 1.959963984540054
 """97.5% quantile of the standard normal distribution."""
+ROUNDING = 1e-9
+"""Values of problems that differ by no more are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the 95% percentile bootstrap interval of the mean, or median, of ``values`` (one per problem).
 
+    It has no width where all values are equal. ``mean_interval`` has, for values that have bounds; for others, such as
+    ratios of times, none can be given.
+
     Raises:
         ValueError: there are no values.
     """
@@ -92,6 +97,26 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def mean_interval(
+    values: Sequence[float], random: np.random.Generator, least: float = 0.0
+) -> tuple[float, float]:
+    """Return the 95% interval of the mean of ``values`` (one per problem), which lie between ``least`` and 1.
+
+    It is the bootstrap's unless all values are equal, where that has no width. The share of problems with another value
+    is then at most Wilson's upper bound of 0 in ``len(values)`` (a zero numerator, as in Hanley and Lippman-Hand 1983,
+    JAMA 249:1743), and at worst these all have ``least``, or all 1. Where all values are 0, or all 1, this is Wilson's
+    interval, and for paired differences Tango's.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not values or max(values) - min(values) > ROUNDING:
+        return bootstrap_interval(values, random)
+    value, (_, others) = values[0], wilson_interval(0, len(values))
+    # An efficiency score can lie just above 1.
+    return value - others * (value - least), value + others * max(0.0, 1 - value)
+
+
 def pass_rate(passed: Sequence[int], samples: Sequence[int], k: int, random: np.random.Generator) -> Estimate:
     """Return mean pass@k over problems with its interval.
 
@@ -99,15 +124,15 @@ def pass_rate(passed: Sequence[int], samples: Sequence[int], k: int, random: np.
         passed: For each problem, how many of its samples passed.
         samples: For each problem, how many samples it has; at least ``k``.
         k: How many samples count as one try.
-        random: Stream for the bootstrap; unused for one sample a problem, where the interval is Wilson's.
+        random: Stream for the bootstrap; unused where each problem has pass@k 0 or 1, as with one sample a problem:
+            the interval is Wilson's there.
     """
     values = [pass_at_k(count, right, k) for count, right in zip(samples, passed, strict=True)]
-    value = float(np.mean(values))
-    if max(samples) == 1:
-        low, high = wilson_interval(sum(passed), len(passed))
+    if {*values} <= {0.0, 1.0}:
+        low, high = wilson_interval(values.count(1.0), len(values))
     else:
-        low, high = bootstrap_interval(values, random)
-    return Estimate(value, low, high, len(passed))
+        low, high = mean_interval(values, random)
+    return Estimate(float(np.mean(values)), low, high, len(values))
 
 
 def paired_difference(
@@ -115,8 +140,8 @@ def paired_difference(
 ) -> Estimate:
     """Return the mean of ``after - before`` over the same problems with its interval.
 
-    Where every value is 0 or 1 (one sample a problem) it is the score interval of paired shares, which has a width even
-    where no problem changed; otherwise that of the bootstrap.
+    Where every value is 0 or 1 (one sample a problem) it is the score interval of paired shares, otherwise that of
+    ``mean_interval``; both have a width even where no problem changed.
 
     Raises:
         ValueError: the two do not have the same problems.
@@ -125,7 +150,7 @@ def paired_difference(
     if {*before, *after} <= {0.0, 1.0}:
         low, high = paired_interval(differences.count(1.0), differences.count(-1.0), len(differences))
     else:
-        low, high = bootstrap_interval(differences, random)
+        low, high = mean_interval(differences, random, least=-1.0)
     return Estimate(float(np.mean(differences)), low, high, len(differences))
 
 
