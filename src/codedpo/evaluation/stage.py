@@ -155,12 +155,10 @@ def _replies(
 def _write_samples(context: StageContext) -> None:
     """Write ``samples/BENCHMARK-MODEL.jsonl``: task_id and solution, as evalplus reads them.
 
-    A sample without a reply is left out, because an empty solution would count as a wrong one there.
+    A sample without a reply has an empty solution: evalplus refuses a file that lacks a problem.
     """
     files: dict[str, list[str]] = defaultdict(list)
     for sample in read_rows(context.folder.parts_of(Sample), Sample):
-        if sample.finish_reason == "refused":
-            continue
         line = json.dumps({"task_id": sample.problem_id, "solution": sample.solution}, ensure_ascii=False)
         files[f"{sample.benchmark}-{sample.model}.jsonl"].append(f"{line}\n")
     for name, lines in files.items():
