@@ -399,7 +399,9 @@ def _figures(
             own, base = by_model[group, model], by_model[group, BASE]
             if not own:
                 continue
-            for figure in metrics_of([*base, *own] if model != BASE else own, seed, before=BASE, after=model):
+            rows = [*base, *own] if model != BASE else own
+            tries = (1, GROUPS[group][2])
+            for figure in metrics_of(rows, seed, before=BASE, after=model, tries=tries):
                 if (figure.model == BASE) == (model == BASE):
                     values = (
                         round(figure.value, 5),

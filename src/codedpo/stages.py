@@ -64,7 +64,7 @@ STAGES = (
     Stage("training", 3, ("training",), (Pair,), (TrainingStep,), ("weights",)),
     Stage(
         "evaluation",
-        5,
+        6,
         ("evaluation", "sandbox"),
         (Task, Test, Pair, TrainingStep),
         (Sample, Speed, Metric),

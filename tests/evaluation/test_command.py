@@ -70,7 +70,7 @@ def test_published_solutions_pass(evaluate, tmp_path):
 def test_without_json_a_table_is_printed(evaluate, tmp_path):
     done = evaluate("canonical", "--limit", 3, "--output", tmp_path / "here")
     assert "humaneval  3/3     100.0 (43.9 to 100.0)" in done.stdout
-    assert "pass@k" not in done.stdout
+    assert "pass@10" not in done.stdout
     assert done.stdout.endswith(f"samples and result: {tmp_path}/here/canonical-first-3\n")
     assert (tmp_path / "here" / "canonical-first-3" / "humaneval.jsonl").exists()
 
@@ -104,16 +104,16 @@ def test_several_samples_a_problem_whole_and_as_completions(evaluate, problems, 
         rows.append({"task_id": problem.problem_id, "completion": body})
         good = number % 2 == 0
         code = problem.canonical_solution if good else broken(problem)
-        rows += [{"task_id": problem.problem_id, "solution": code}] * 2
+        rows += [{"task_id": problem.problem_id, "solution": code}] * 9
     path = write_samples(tmp_path / "some.jsonl.gz", rows)
     done = evaluate(path, "--benchmarks", "humaneval", "--limit", LIMIT, "--json")
     found = last_line(done)["humaneval"]
-    assert "pass@k (95%)" in done.stderr
-    assert "3: 100.0 (" in done.stderr
-    assert (found["passed"], found["total"], found["problems"]) == (12, 18, 6)
-    assert found["outcomes"] == {"passed": 12, "failed": 6}
-    assert found["figures"]["pass@1"]["value"] == pytest.approx(2 / 3)
-    assert found["figures"]["pass@3"]["value"] == 1
+    assert "pass@10 (95%)" in done.stderr
+    assert "100.0 (61.0 to 100.0)" in done.stderr
+    assert (found["passed"], found["total"], found["problems"]) == (33, 60, 6)
+    assert found["outcomes"] == {"passed": 33, "failed": 27}
+    assert found["figures"]["pass@1"]["value"] == pytest.approx(0.55)
+    assert found["figures"]["pass@10"]["value"] == 1
     assert f"no sample for {LIMIT - 6} of {LIMIT} problems of humaneval" in done.stderr
 
 
@@ -207,7 +207,7 @@ def test_an_import_that_the_sandbox_refuses_is_said_and_numpy_is_none(evaluate, 
 
 def test_a_model_behind_an_address_is_asked_once(evaluate, problems, data_folder, tmp_path):
     benchmark = load_benchmark("humaneval", data_folder)
-    config = settings([], "humaneval", 4, 2, 0.5)
+    config = settings([], "humaneval", 4, 2, 0.5, 0.9)
     items = [Item("m", "humaneval", problem) for problem in problems[:4]]
     rows = [
         {
@@ -226,19 +226,20 @@ def test_a_model_behind_an_address_is_asked_once(evaluate, problems, data_folder
             (problem.canonical_solution + "\nassert no_such_name", broken(problem))
         )
     ]
-    arguments = ("--benchmarks", "humaneval", "--limit", 4, "--samples", 2, "--temperature", 0.5, "--json")
+    sampling = ("--samples", 2, "--temperature", 0.5, "--top-p", 0.9)
+    arguments = ("--benchmarks", "humaneval", "--limit", 4, *sampling, "--json")
     with ReplayServer(rows, model="small") as server:
         first = last_line(evaluate(f"{server.url}#small", *arguments))["humaneval"]
         asked = len(server.calls)
         again = last_line(evaluate(f"{server.url}#small", *arguments))["humaneval"]
     assert asked > 0
     assert len(server.calls) == asked
-    assert {call["temperature"] for call in server.calls} == {0.5}
+    assert {(call["temperature"], call["top_p"]) for call in server.calls} == {(0.5, 0.9)}
     for found in (first, again):
         found.pop("cpu_s")
     assert first == again
     assert (first["passed"], first["total"]) == (3, 8)
-    assert first["figures"]["pass@2"]["value"] == 0.75
+    assert first["figures"]["pass@1"]["value"] == pytest.approx(3 / 8)
     assert first["figures"]["pass@1 without extraction"]["value"] == 0
     (stored,) = (tmp_path / "runs" / "evaluations").glob("http*/humaneval.jsonl")
     samples = [json.loads(line) for line in stored.read_text().splitlines()]

@@ -159,8 +159,8 @@ def test_figures_of_one_sample_a_problem():
 
 def test_figures_of_several_samples_are_seeded_and_need_no_order():
     rows = samples("before", [[1, 0, 0], [0, 0, 0]]) + samples("after", [[1, 1, 0], [0, 0, 1]])
-    first = scoring.metrics_of(rows, 3)
-    assert first == scoring.metrics_of(rows, 3)
+    first = scoring.metrics_of(rows, 3, tries=(3, 1))
+    assert first == scoring.metrics_of(rows, 3, tries=(1, 3))
     found = {(row.model, row.name): row.value for row in first}
     assert found["before", "pass@1"] == pytest.approx(1 / 6)
     assert found["before", "pass@3"] == 0.5
@@ -168,15 +168,32 @@ def test_figures_of_several_samples_are_seeded_and_need_no_order():
     assert ("difference", "mcnemar_p") not in found
 
 
+@pytest.mark.parametrize(
+    ("count", "names"),
+    [(1, ["pass@1"]), (9, ["pass@1"]), (10, ["pass@1", "pass@10"]), (100, ["pass@1", "pass@10", "pass@100"])],
+)
+def test_k_is_1_10_and_100_where_there_are_as_many_samples(count, names):
+    rows = samples("before", [[1] + [0] * (count - 1), [0] * count], plain="")
+    found = {row.name: row.value for row in scoring.metrics_of(rows, 3)}
+    assert list(found) == names
+    assert found["pass@1"] == pytest.approx(0.5 / count)
+    if count == 100:
+        assert (found["pass@10"], found["pass@100"]) == (pytest.approx(0.05), 0.5)
+
+
 def test_a_problem_with_fewer_samples_does_not_lower_k_for_all():
-    rows = samples("before", [[1, 0, 0], [0, 0, 0], [1, 0, 0]]) + samples(
-        "after", [[1, 1, 0], [0, 0, 1], [1]]
-    )
+    some, none = [1] + [0] * 9, [0] * 10
+    rows = samples("before", [some, none, some]) + samples("after", [some, some, [1]])
     found = {(row.model, row.name): row for row in scoring.metrics_of(rows, 3)}
-    assert {name for _, name in found} == {"pass@1", "pass@3", "pass@1 without extraction"}
-    assert (found["before", "pass@3"].value, found["before", "pass@3"].count) == (pytest.approx(2 / 3), 3)
-    assert (found["after", "pass@3"].value, found["after", "pass@3"].count) == (1.0, 2)
-    assert (found["difference", "pass@3"].value, found["difference", "pass@3"].count) == (0.5, 2)
+    assert {name for _, name in found} == {"pass@1", "pass@10", "pass@1 without extraction"}
+    assert (found["before", "pass@10"].value, found["before", "pass@10"].count) == (pytest.approx(2 / 3), 3)
+    assert (found["after", "pass@10"].value, found["after", "pass@10"].count) == (1.0, 2)
+    assert (found["difference", "pass@10"].value, found["difference", "pass@10"].count) == (0.5, 2)
+
+
+def test_most_problems_with_fewer_samples_have_no_figure_of_a_few():
+    rows = samples("before", [[1] * 10, [1], [0]])
+    assert {row.name for row in scoring.metrics_of(rows, 3)} == {"pass@1", "pass@1 without extraction"}
 
 
 def test_one_model_alone_has_no_difference():

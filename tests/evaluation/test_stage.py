@@ -16,7 +16,7 @@ from codedpo.core.records import Metric, Sample, Speed, SpeedFigure
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
 from codedpo.evaluation import stage
-from codedpo.llm.base import Reply
+from codedpo.llm.base import Reply, Sampling
 from codedpo.llm.cache import CachedGenerator
 from codedpo.sandbox.local import LocalSandbox
 
@@ -115,7 +115,7 @@ def test_both_models_are_asked_the_same_and_judged(context_in, tmp_path):
     assert figures["difference", "pass@1"] == pytest.approx(1 / 6)
 
 
-def test_a_refused_reply_is_left_out_of_figures_and_of_the_samples_for_evalplus(
+def test_a_refused_reply_is_left_out_of_figures_and_empty_in_the_samples_for_evalplus(
     context_in, tmp_path, monkeypatch
 ):
     generate = Replayed.generate
@@ -139,9 +139,9 @@ def test_a_refused_reply_is_left_out_of_figures_and_of_the_samples_for_evalplus(
     counters = [marker["counters"] for marker in context.folder.part_markers()]
     assert sum(of_part.get("not_run", 0) for of_part in counters) == 1
     lines = (context.folder.path / "samples" / "humaneval-after.jsonl").read_text().splitlines()
-    assert [json.loads(line)["task_id"] for line in lines] == [
-        f"HumanEval/{number}" for number in range(LIMIT) if number != 1
-    ]
+    rows = [json.loads(line) for line in lines]
+    assert [row["task_id"] for row in rows] == [f"HumanEval/{number}" for number in range(LIMIT)]
+    assert rows[1]["solution"] == ""
 
 
 def test_every_benchmark_of_the_config_is_asked(context_in, tmp_path):
@@ -213,11 +213,11 @@ def test_several_samples_and_their_temperature_reach_the_model(context_in, tmp_p
     monkeypatch.setattr(
         stage, "requests_of", lambda *given: seen.extend(original(*given)) or original(*given)
     )
-    context = context_in(tmp_path, samples=3, temperature=0.7, max_tokens=99)
+    context = context_in(tmp_path, samples=10, temperature=0.7, top_p=0.8, max_tokens=99)
     stage.run(context)
-    assert len(rows_of(context, Sample)) == 2 * LIMIT * 3
-    assert {(one.count, one.sampling.temperature, one.sampling.max_tokens) for one in seen} == {(3, 0.7, 99)}
-    assert "pass@3" in {row.name for row in rows_of(context, Metric)}
+    assert len(rows_of(context, Sample)) == 2 * LIMIT * 10
+    assert {(one.count, one.sampling) for one in seen} == {(10, Sampling(0.7, 0.8, 99))}
+    assert "pass@10" in {row.name for row in rows_of(context, Metric)}
 
 
 def test_a_harness_that_fails_published_solutions_judges_nobody(context_in, tmp_path, monkeypatch):

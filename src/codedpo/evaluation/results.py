@@ -11,7 +11,7 @@ from rich.table import Table
 
 from codedpo.benchmarks.base import Problem
 from codedpo.core.records import Metric, Outcome, Sample, Speed, SpeedFigure
-from codedpo.evaluation.scoring import DIFFERENCE
+from codedpo.evaluation.scoring import DIFFERENCE, TRIES
 from codedpo.sandbox.base import IMPORT_REFUSED
 
 NAMED = 20
@@ -154,20 +154,22 @@ def print_scores(scores: Sequence[Score], *, to_stderr: bool = False) -> None:
     console = Console(highlight=False, markup=False, emoji=False, stderr=to_stderr)
     table = Table(box=None, pad_edge=False)
     several = any(len(score.subjects) > 1 for score in scores)
-    has_others = any(_others(score, subject) for score in scores for subject in score.subjects)
-    shares = ["pass@1 (95%)", *(["pass@k (95%)"] if has_others else [])]
-    columns = ["benchmark", *(["subject"] if several else []), "passed", *shares]
-    for column in columns:
+    found = {row.name for score in scores for row in score.figures}
+    shares = [name for name in (f"pass@{k}" for k in TRIES) if name in found]
+    for column in ["benchmark", *(["subject"] if several else []), "passed"]:
         table.add_column(column)
+    for share in shares:
+        table.add_column(f"{share} (95%)")
     table.add_column("CPU s", justify="right")
     for score in scores:
         for subject in score.subjects:
             name = [_short(subject, score.subjects)] if several else []
             counts = f"{score.passed(subject)}/{len(score.samples_of(subject))}"
             seconds = f"{score.cpu_s[subject]:.1f}"
-            table.add_row(score.benchmark, *name, counts, *_shares(score, subject)[: len(shares)], seconds)
+            cells = (_percent(score, subject, share) for share in shares)
+            table.add_row(score.benchmark, *name, counts, *cells, seconds)
         if several:
-            table.add_row("", DIFFERENCE, "", *_shares(score, DIFFERENCE)[: len(shares)], "")
+            table.add_row("", DIFFERENCE, "", *(_percent(score, DIFFERENCE, share) for share in shares), "")
     console.print(table)
     for score in scores:
         for line in _notes(score):
@@ -188,34 +190,13 @@ def _short(subject: str, subjects: Sequence[str]) -> str:
     return end if ends.count(end) == 1 else subject
 
 
-def _shares(score: Score, model: str) -> tuple[str, str]:
-    """Return pass@1 and pass@k in per cent with their intervals."""
-    sign = "+" if model == DIFFERENCE else ""
-
-    def text(row: Metric, label: str = "") -> str:
-        return f"{label}{100 * row.value:{sign}.1f} ({100 * row.low:{sign}.1f} to {100 * row.high:{sign}.1f})"
-
-    first = score.figure(model, "pass@1")
-    others = ", ".join(text(row, f"{row.name[5:]}: ") for row in _others(score, model))
-    return text(first) if first else "", others
-
-
-def _others(score: Score, model: str) -> list[Metric]:
-    """Return the figures pass@k for k above 1."""
-    return [
-        row
-        for row in score.figures
-        if row.model == model
-        and row.name.startswith("pass@")
-        and row.name[5:].isdigit()
-        and row.name != "pass@1"
-    ]
-
-
 def _percent(score: Score, model: str, name: str) -> str:
+    """Return a figure in per cent with its interval, empty where there is none; differences have signs."""
     row = score.figure(model, name)
-    assert row
-    return f"{100 * row.value:.1f} ({100 * row.low:.1f} to {100 * row.high:.1f})"
+    if row is None:
+        return ""
+    sign = "+" if model == DIFFERENCE else ""
+    return f"{100 * row.value:{sign}.1f} ({100 * row.low:{sign}.1f} to {100 * row.high:{sign}.1f})"
 
 
 def _notes(score: Score) -> list[str]:

@@ -5,14 +5,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from statistics import median_low
 
 from codedpo.benchmarks.base import Benchmark, Problem, Timed
 from codedpo.core.records import Metric, Outcome, Sample
 from codedpo.core.rng import stream
 from codedpo.evaluation.metrics import (
-    bootstrap_interval,
     eff_at_k,
     mcnemar_p,
+    mean_interval,
     paired_difference,
     pass_at_k,
     pass_rate,
@@ -21,6 +22,8 @@ from codedpo.llm.parse import Extraction, extract_code, extract_program
 from codedpo.sandbox.base import Cell, Job, Sandbox
 
 BEFORE, AFTER, DIFFERENCE = "before", "after", "difference"
+TRIES = (1, 10, 100)
+"""k of pass@k and eff@k, as HumanEval's authors and evalplus give them."""
 PROGRAMS_OF_A_JOB = 8
 """Of one problem. Fewer spread better over the processors, but every job runs the reference and compiles the checks
 anew: a further job costs about as much as one more program that takes long, or as four quick ones."""
@@ -176,14 +179,18 @@ def canonical_verdicts(
 
 
 def metrics_of(
-    samples: Sequence[Sample], seed: int, *, before: str = BEFORE, after: str = AFTER
+    samples: Sequence[Sample],
+    seed: int,
+    *,
+    before: str = BEFORE,
+    after: str = AFTER,
+    tries: Sequence[int] = TRIES,
 ) -> list[Metric]:
     """Compute every figure of every benchmark: each model, then the paired difference of the two.
 
-    Names: ``pass@k`` for k = 1 and, with several samples a problem, the number of samples that most problems have, over
-    the problems that have as many; ``eff@k`` likewise where the benchmark scores efficiency; ``pass@1 without
-    extraction``, which judges
-    the first block as it stands, of samples that were replies; ``mcnemar_p`` with one sample.
+    Names: ``pass@k`` for each k of ``tries`` of which half of the problems or more have as many samples, over those
+    problems; ``eff@k`` likewise where the benchmark scores efficiency; ``pass@1 without extraction``, which judges the
+    first block as it stands, of samples that were replies; ``mcnemar_p`` with one sample.
     Samples that could not be run here (``NOT_RUN``) are left out: they are no failures.
 
     Args:
@@ -191,16 +198,18 @@ def metrics_of(
         seed: Of the bootstrap.
         before: Name of the model that ``after`` is compared with.
         after: Name of the other one.
+        tries: Numbers of samples that count as one try.
     """
     rows: list[Metric] = []
     ran = [sample for sample in samples if sample.outcome != Outcome.NOT_RUN.value]
     for benchmark in dict.fromkeys(sample.benchmark for sample in ran):
         own = [sample for sample in ran if sample.benchmark == benchmark]
         counts = Counter((sample.model, sample.problem_id) for sample in own)
-        usual = min(Counter(counts.values()).most_common(), key=lambda one: (-one[1], one[0]))[0]
+        usual = median_low(counts.values())
         enough = {
             k: [sample for sample in own if counts[sample.model, sample.problem_id] >= k]
-            for k in sorted({1, usual})
+            for k in sorted({*tries})
+            if k <= usual
         }
         for k, of_k in enough.items():
             rows += _figure(of_k, f"pass@{k}", k, seed, (before, after), plain=False)
@@ -215,7 +224,7 @@ def metrics_of(
 def _efficiency_figure(
     samples: Sequence[Sample], k: int, seed: int, models: tuple[str, str]
 ) -> Iterator[Metric]:
-    """Yield eff@k of each model and the difference over the problems of both, with bootstrap intervals."""
+    """Yield eff@k of each model and the difference over the problems of both."""
     benchmark, name = samples[0].benchmark, f"eff@{k}"
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
@@ -226,7 +235,7 @@ def _efficiency_figure(
     }
     for model, of_model in values.items():
         found = list(of_model.values())
-        interval = bootstrap_interval(found, stream(seed, "evaluation", benchmark, name, model))
+        interval = mean_interval(found, stream(seed, "evaluation", benchmark, name, model))
         yield Metric(model, benchmark, name, sum(found) / len(found), *interval, len(found))
     before, after = (values.get(model, {}) for model in models)
     shared = [problem_id for problem_id in before if problem_id in after]
