@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from codedpo.benchmarks import enamel_inputs, load_benchmark
 from codedpo.benchmarks.base import Timed
 from codedpo.benchmarks.enamel import TESTS, hodges_lehmann
+from codedpo.core.errors import BackendError
 from codedpo.core.records import Outcome, Sample
 from codedpo.evaluation.scoring import judge_and_time, metrics_of
 from codedpo.sandbox.local import LocalSandbox
@@ -64,6 +66,13 @@ def test_experts_are_ahead_of_canonical_programs_and_wrong_ones_have_nothing(
     assert 0.7 < fast.efficiency < 1.3
     assert found[slow].efficiency < 0.5
     assert (found[wrong].outcome, found[wrong].efficiency) == ("failed", 0)
+
+
+def test_a_reference_that_does_not_finish_is_said(benchmark, problems, sandbox):
+    problem = problems["HumanEval/0"]
+    broken = replace(problem, canonical_solution=f"{problem.prompt}\n    raise ValueError\n")
+    with pytest.raises(BackendError, match=r"reference of HumanEval/0 did not finish level 1 .*; run it on"):
+        benchmark.efficiency(sandbox, broken, [problem.canonical_solution])
 
 
 def sample(model, number, position, efficiency):

@@ -24,6 +24,7 @@ import numpy as np
 from codedpo.benchmarks.base import MODULES, Problem
 from codedpo.benchmarks.data import DataFile, find, unpacked
 from codedpo.benchmarks.humaneval import completion_request, program
+from codedpo.core.errors import BackendError
 from codedpo.core.records import Outcome
 from codedpo.sandbox.base import Check, Job, Limits, Sandbox, TimingJob
 
@@ -101,7 +102,11 @@ class Enamel:
         return level_job(_own(problem), [program(problem, code) for code in codes], 0, LIMITS)
 
     def efficiency(self, sandbox: Sandbox, problem: Problem, codes: Sequence[str]) -> list[float]:
-        """Return the efficiency score of answers that are right on level 0; about 1 is as fast as the reference."""
+        """Return the efficiency score of answers that are right on level 0; about 1 is as fast as the reference.
+
+        Raises:
+            BackendError: the reference is too slow on this machine.
+        """
         own = _own(problem)
         references = [_reference_times(sandbox, own, level) for level in range(1, len(TESTS))]
         limit = PATIENCE * max(max(of_level) for of_level in references)
@@ -188,7 +193,12 @@ def _check(problem: EnamelProblem, case: int) -> Check:
 
 def _reference_times(sandbox: Sandbox, problem: EnamelProblem, level: int) -> list[float]:
     times = _times(sandbox, problem, problem.canonical_solution, level, LIMITS)
-    assert times, f"the reference of {problem.problem_id} did not finish"
+    if times is None:
+        raise BackendError(
+            f"ENAMEL's reference of {problem.problem_id} did not finish level {level} in {LIMITS.cpu_seconds:g} CPU "
+            f"seconds and {LIMITS.memory_mib} MiB, so that no answer can be compared with it; run it on a machine that "
+            "is faster or has less to do, or leave enamel out."
+        )
     return [own for own, _ in times]
 
 
