@@ -53,7 +53,7 @@ def fast_against_slow(
         samples_ns: CPU times of each solution, interleaved between solutions; empty where one did not finish.
             Only those measured most often are compared: the fastest and slowest of a first round.
         compare: gives the ratio of two solutions' times and its interval.
-        least_ratio: 1.1 asks for at least 10% less time.
+        least_ratio: 1.1 asks for a program that is at least 1.1 times as fast.
 
     Returns:
         The choice, or one of ``too_few_timed``, ``speed_not_apart``.

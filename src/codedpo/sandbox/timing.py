@@ -35,7 +35,7 @@ class Comparison:
 
     @property
     def is_faster(self) -> bool:
-        """Whether b takes at least 10% less time than a, with the interval's confidence."""
+        """Whether b is at least 1.1 times as fast as a, with the interval's confidence."""
         return self.low >= FASTER_BY
 
 
