@@ -20,12 +20,13 @@ from typing import Any, Literal
 
 from bench.llama_server import LlamaServer
 from codedpo.benchmarks import load_benchmark
+from codedpo.core.config import ModelConfig
 from codedpo.core.processor import this_processor
 from codedpo.llm.base import Generator, Message, Reply, Request, Sampling
 from codedpo.llm.local import OpenVinoGenerator
 from codedpo.llm.parse import Extraction, extract_code
 from codedpo.llm.transformers import TransformersGenerator
-from codedpo.llm.weights import EMBEDDED_DEFAULT, engine_gguf, hf_folder, resolve
+from codedpo.llm.weights import engine_gguf, hf_folder, resolve
 
 Options = argparse.Namespace
 
@@ -198,7 +199,7 @@ def in_child(name: str, arguments: list[str], problems: int) -> dict[str, Any]:
 def parse(arguments: list[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="bench.generation", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=EMBEDDED_DEFAULT)
+    parser.add_argument("--model", default=ModelConfig().name)
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--problems", type=int, default=40, help="of HumanEval, for ours")
     parser.add_argument("--peer-problems", type=int, default=4, help="for the slower engines")

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.llama_server import LlamaServer
-from codedpo.llm.weights import EMBEDDED_DEFAULT, hf_folder, resolve
+from codedpo.core.config import ModelConfig
+from codedpo.llm.weights import hf_folder, resolve
 from codedpo.stages import STAGE_NAMES
 
+EMBEDDED = ModelConfig().name
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "seeds.count=8",
@@ -27,19 +29,19 @@ SMALL = (
     "candidates.tests=8",
     "training.most_pairs=4",
     "evaluation.limit=8",
-    f"training.model={EMBEDDED_DEFAULT}",
+    f"training.model={EMBEDDED}",
 )
 KINDS = ("local", "folder", "transformers", "openai")
 
 
 def model_of(kind: str) -> tuple[str, AbstractContextManager[Any]]:
     """Return the config of a kind's model, and what has to live while it is asked."""
-    model = resolve(EMBEDDED_DEFAULT)
+    model = resolve(EMBEDDED)
     if kind == "openai":
         server = LlamaServer(model, slots=8, context=4096)
         return f"{{kind: openai, name: '', url: {server.url}}}", server
     if kind == "local":
-        return f"{{kind: local, name: {EMBEDDED_DEFAULT}}}", nullcontext()
+        return f"{{kind: local, name: {EMBEDDED}}}", nullcontext()
     engine = "local" if kind == "folder" else kind
     return f"{{kind: {engine}, name: {hf_folder(model)}}}", nullcontext()
 

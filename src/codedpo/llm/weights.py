@@ -22,7 +22,6 @@ from codedpo.core.hub import endpoint, offline
 from codedpo.llm.gguf_header import read_header
 from codedpo.llm.pinned import PINNED, pinned_gguf
 
-EMBEDDED_DEFAULT = "qwen2.5-coder-0.5b-instruct"
 ENGINE_FORMAT = "q8_0"
 HUB_TIMEOUT_S = 3.0
 FOLDER_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
