@@ -217,7 +217,7 @@ def test_variants_adopt_what_their_run_has_redone(tmp_path: Path, server: Replay
             assert (folder / "stage.json").exists() != is_adopted
 
 
-@pytest.mark.parametrize("kind", ["rows", "folder"])
+@pytest.mark.parametrize("kind", ["rows", "folder", "tables"])
 def test_a_source_of_seeds_that_has_changed_is_stale_and_one_that_is_gone_is_not(
     kind: str, tmp_path: Path, server: ReplayServer
 ) -> None:
@@ -227,9 +227,9 @@ def test_a_source_of_seeds_that_has_changed_is_stale_and_one_that_is_gone_is_not
     file = source / "code.py"
     rows = map(json.loads, ROWS.read_text(encoding="utf-8").splitlines())
     file.write_text("\n".join(row["content"] for row in rows))
-    if kind == "rows":
+    if kind != "folder":
         file = shutil.copy(ROWS, source / "seeds.jsonl")
-        sources = f"seeds.sources=[{{kind: rows, path: {file}}}]"
+        sources = f"seeds.sources=[{{kind: rows, path: {file if kind == 'rows' else source}}}]"
     config = config_of(tmp_path, server.url, sources)
     run(config, "seeds")
     before = written(config.run_folder / "1-seeds")

@@ -42,7 +42,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("seeds", 2, ("seeds",), (), (Seed,), ("benchmarks",)),
+    Stage("seeds", 3, ("seeds",), (), (Seed,), ("benchmarks",)),
     Stage("tasks", 2, ("tasks",), (Seed,), (Text, Task), ("model", "benchmarks", "given tasks")),
     Stage("candidates", 4, ("candidates",), (Task,), (Text, Solution, Test), ("model",)),
     Stage("executions", 2, ("sandbox",), (Task, Solution, Test), (Execution,), ("sandbox",)),

@@ -10,6 +10,9 @@ BSD3 = """Redistribution and use in source and binary forms, with or without mod
 * Neither the name of the project nor the names of its contributors may be used to endorse"""
 BSD2 = "\n".join(BSD3.splitlines()[:2])
 
+MIT = "Classifier: License :: OSI Approved :: MIT License"
+AGPL = "Classifier: License :: OSI Approved :: GNU Affero General Public License v3"
+
 
 @pytest.mark.parametrize(
     ("headers", "license_text", "expected"),
@@ -25,7 +28,18 @@ BSD2 = "\n".join(BSD3.splitlines()[:2])
         ("Classifier: License :: OSI Approved :: GNU General Public License v3 (GPLv3)", "MIT", "gpl"),
         ("Name: x", "The MIT License\n\nCopyright", "mit"),
         ("Name: x", "", "unknown"),
-        ("License: Proprietary, all rights reserved", "", "unknown"),
+        ("License: Proprietary, all rights reserved", "", "proprietary"),
+        ("License: Proprietary", "The MIT License\n\nCopyright", "proprietary"),
+        ("License: Terms of Acme", "The MIT License\n\nCopyright", "unknown"),
+        ("License: UNKNOWN", "The MIT License\n\nCopyright", "mit"),
+        ("Classifier: License :: OSI Approved\nLicense: MIT", "", "mit"),
+        (f"{MIT}\n{AGPL}", "", "mit and agpl-3.0"),
+        (f"{AGPL}\n{MIT}", "", "agpl-3.0 and mit"),
+        (f"{MIT}\nClassifier: License :: Free for non-commercial use", "", "mit and unknown"),
+        (f"{MIT}\nLicense: GPL-3.0", "", "mit and gpl"),
+        (f"{MIT}\nLicense: MIT", "", "mit"),
+        (f"{MIT}\nLicense: Permission is hereby granted, free of charge", "", "mit"),
+        ("Classifier: License :: OSI Approved :: BSD License\nLicense: BSD-3-Clause", BSD3, "bsd-3-clause"),
     ],
 )
 def test_licence_of_metadata(headers: str, license_text: str, expected: str) -> None:

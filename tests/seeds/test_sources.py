@@ -3,6 +3,7 @@ import io
 import json
 import tarfile
 import zipfile
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,8 +104,11 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         list(read(SourceConfig(kind="folder", path=str(tmp_path / "no"), license="mit")))
 
 
-def test_a_folder_of_tables_is_told_to_name_each(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is a folder; name each file"):
+def test_a_folder_without_tables_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1")
+    with pytest.raises(
+        ConfigError, match=r"holds no table \(\.parquet, \.jsonl, .*; name one that does as seeds"
+    ):
         list(read(SourceConfig(kind="rows", path=str(tmp_path))))
 
 
@@ -150,6 +154,19 @@ def test_rows_in_the_layouts_of_known_sets(tmp_path: Path, layout: str, name: st
     assert list(read(SourceConfig(kind="rows", path=path))) == [
         SourceFile("x/y", "a.py", ("mit", "apache-2.0"), "def f(): ...")
     ]
+
+
+def test_tables_of_a_folder_are_read_by_name_when_their_turn_comes(tmp_path: Path) -> None:
+    for name, path in (("b.jsonl", "2.py"), ("a.parquet", "1.py"), ("c.jsonl.gz", "3.py")):
+        table(tmp_path / name, [ROWS[0] | {"path": path}])
+    for name in ("d.jsonl", ".hidden.parquet", "notes.txt"):
+        (tmp_path / name).write_text("no table")
+    (tmp_path / "below.parquet").mkdir()
+    found = read(SourceConfig(kind="rows", path=str(tmp_path)))
+    paths = [file.path for file in islice(found, 3) if isinstance(file, SourceFile)]
+    assert paths == ["1.py", "2.py", "3.py"]
+    with pytest.raises(DataError, match=r"line 1 of .*d\.jsonl is not JSON"):
+        next(found)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -82,13 +82,14 @@ class SourceConfig(Section):
 
     kind: Literal["pypi", "folder", "rows"]
     """A package of PyPI (never imported), a folder or git checkout, or a table of files (JSONL, also gzipped, or
-    Parquet) with the columns of The Stack, github-code or CodeParrot: content, path, repo_name, license."""
+    Parquet, or a folder of these) with the columns of The Stack, github-code or CodeParrot: content, path, repo_name,
+    license."""
     name: str = ""
     """Package name (kind ``pypi``) or the name that seeds of a folder carry."""
     version: str = ""
     """Pinned package version (kind ``pypi``)."""
     path: str = ""
-    """Folder, JSONL or Parquet file."""
+    """Folder, JSONL or Parquet file, or a folder that holds such files, which are read in the order of their names."""
     license: str = ""
     """SPDX identifier of a folder, of a package whose own metadata is silent or wrong, or of all rows of a table that
     has no column for it (StarCoderData: say ``permissive`` here and in ``seeds.licenses``)."""
@@ -128,7 +129,8 @@ class SeedsConfig(Section):
         "unlicense",
         "0bsd",
     )
-    """SPDX identifiers in lower case; functions under others are dropped."""
+    """SPDX identifiers in lower case; functions under others are dropped. Of a package every licence that its metadata
+    names has to be among them, of a table every one of a row."""
     near_duplicate_threshold: Share = 0.7
     """Exact Jaccard similarity of token 5-grams from which two functions count as the same."""
 

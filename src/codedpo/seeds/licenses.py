@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from email.message import Message
 
 _KNOWN = (
+    (r"proprietary", "proprietary"),
     (r"mozilla public license 2|mpl[- ]?2", "mpl-2.0"),
     (r"affero|agpl", "agpl-3.0"),
     (r"lesser|lgpl", "lgpl"),
@@ -20,13 +21,18 @@ _KNOWN = (
     (r"unlicense", "unlicense"),
 )
 """Words of free-text licence fields and classifiers; the first match counts, the stricter licences first."""
+_NO_LICENCE = ("", "unknown", "osi approved", "dfsg approved")
+"""What a field or classifier says that names no licence."""
 
 
 def of_metadata(metadata: Message, license_text: str) -> str:
     """Return the licence of a package, ``unknown`` where its metadata does not tell.
 
-    ``License-Expression`` counts first, then the classifiers, then the free-text ``License`` field, then the
-    licence file's own words. A bare "BSD" is told apart by the clause on endorsement in the licence file.
+    ``License-Expression`` counts alone. Else all that the metadata names counts, joined by "and": every classifier, one
+    that is not recognised as ``unknown``, and the free-text ``License`` field, which beside classifiers may also be no
+    name but the licence's text. Only where the metadata is silent does the licence file speak: an author who calls a
+    package proprietary, or names a licence of their own, is believed whatever text lies beside. A bare "BSD" is told
+    apart by the clause on endorsement in the licence file.
 
     Args:
         metadata: The package's METADATA or PKG-INFO.
@@ -36,13 +42,22 @@ def of_metadata(metadata: Message, license_text: str) -> str:
     if expression:
         return " ".join(expression.split()).lower()
     classifiers = [
-        line.rsplit("::", 1)[1]
+        line.rpartition("::")[2]
         for line in metadata.get_all("Classifier", [])
         if line.startswith("License ::")
     ]
-    texts = [*classifiers, (metadata.get("License") or "")[:200], license_text[:400]]
-    found = next((name for text in texts if (name := _identify(text))), "unknown")
-    return _bsd_variant(license_text) if found == "bsd" else found
+    named = [_identify(text) or "unknown" for text in classifiers if _names_one(text)]
+    field = (metadata.get("License") or "")[:200]
+    if _names_one(field) and (_identify(field) or not named):
+        named.append(_identify(field) or "unknown")
+    found = named or [_identify(license_text[:400]) or "unknown"]
+    return " and ".join(
+        dict.fromkeys(_bsd_variant(license_text) if name == "bsd" else name for name in found)
+    )
+
+
+def _names_one(text: str) -> bool:
+    return text.strip().lower() not in _NO_LICENCE
 
 
 def _identify(text: str) -> str:

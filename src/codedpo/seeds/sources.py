@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import json
 import tarfile
 import tokenize
@@ -24,8 +25,10 @@ from codedpo.seeds.licenses import of_metadata
 
 _SKIPPED_FOLDERS = frozenset({"node_modules", "site-packages", "__pycache__", "build", "dist"})
 _MOST_BYTES_READ_TWICE = 2**30
-"""A file that is larger is recognised by its size and time, since every command would read it for its digest."""
+"""What is larger is recognised by sizes and times of its files, since every command would read it for its digest."""
 
+_TABLES = (".parquet", ".jsonl", ".jsonl.gz")
+"""How the names of tables in a folder end."""
 _COLUMNS = {
     "content": ("content", "code"),
     "path": ("path", "max_stars_repo_path"),
@@ -118,16 +121,20 @@ def source_digest(source: SourceConfig) -> str:
     A package needs none: its name and version say what it holds.
     """
     path = Path(source.path)
-    if source.kind == "folder" and path.is_dir():
-        return digest_of({relative: _file_digest(file) for relative, file in _files(path)})
-    return _file_digest(path) if source.kind == "rows" and path.is_file() else ""
+    if source.kind == "rows" and path.is_file():
+        return _digests([path])[0]
+    if source.kind == "pypi" or not path.is_dir():
+        return ""
+    files = dict(_files(path)) if source.kind == "folder" else {file.name: file for file in _tables(path)}
+    return digest_of(dict(zip(files, _digests(files.values()), strict=True)))
 
 
-def _file_digest(path: Path) -> str:
-    status = path.stat()
-    if status.st_size > _MOST_BYTES_READ_TWICE:
-        return digest_of([status.st_size, status.st_mtime_ns])
-    return file_sha256(path)[:16]
+def _digests(files: Collection[Path]) -> list[str]:
+    """Digest the files of a source, each by itself."""
+    statuses = [file.stat() for file in files]
+    if sum(status.st_size for status in statuses) > _MOST_BYTES_READ_TWICE:
+        return [digest_of([status.st_size, status.st_mtime_ns]) for status in statuses]
+    return [file_sha256(file)[:16] for file in files]
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -148,14 +155,26 @@ def _read_folder(source: SourceConfig) -> Iterator[SourceFile | Reject]:
         yield _decoded(name, relative, source.license.lower(), path.read_bytes())
 
 
+def _tables(folder: Path) -> list[Path]:
+    """List the tables in a folder, sorted by name."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(_TABLES) and not path.name.startswith(".") and path.is_file()
+    )
+
+
 def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     path = Path(source.path)
-    if path.is_dir():
-        raise ConfigError(f"the table {path} is a folder; name each file of it as a source of its own.")
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"the table {path} does not exist; mend seeds.sources.path.")
-    rows = _parquet_rows if path.suffix == ".parquet" else _json_rows
-    for row in rows(path, source.license):
+    tables = _tables(path) if path.is_dir() else [path]
+    if not tables:
+        raise ConfigError(
+            f"the folder {path} holds no table ({', '.join(_TABLES)}); name one that does as seeds.sources.path, or, "
+            "for a folder of Python files, set the source's kind to folder."
+        )
+    for row in itertools.chain.from_iterable(_rows(table, source.license) for table in tables):
         if not str(row["path"]).endswith(".py"):
             continue
         given = row.get("license", source.license)
@@ -163,6 +182,10 @@ def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
             tuple(str(item).lower() for item in given) if isinstance(given, list) else str(given).lower()
         )
         yield SourceFile(str(row["repo_name"]), str(row["path"]), licenses, str(row["content"]))
+
+
+def _rows(path: Path, license_name: str) -> Iterator[dict[str, Any]]:
+    return (_parquet_rows if path.suffix == ".parquet" else _json_rows)(path, license_name)
 
 
 def _columns(found: Collection[str], place: str, license_name: str) -> dict[str, str]:
