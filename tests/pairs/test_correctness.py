@@ -62,6 +62,35 @@ def test_several_pairs_never_repeat_a_program():
     assert correctness_choices(task, Rule(most_pairs=1)) == [Choice(0, 4)]
 
 
+def test_the_worst_that_is_another_program_is_rejected():
+    task = task_of([1.0, 0.9, 0.5, 0.2, 0.0], codes=["a", "b", "c", "b", "a"])
+    assert correctness_choices(task, Rule()) == [Choice(0, 3)]
+    assert correctness_choices(task, Rule(most_pairs=2)) == [Choice(0, 3), Choice(1, 2)]
+
+
+@pytest.mark.parametrize("codes", [["a", "a", "a"], ["a", "b", "c"]])
+def test_a_task_that_leaves_nothing_to_reject_is_all_equal(codes):
+    alike = task_of([1.0, 0.5, 0.0], passed=[[1, 0]] * 3, codes=codes)
+    assert correctness_choices(alike, Rule(rejected="hardest")) == "all_equal"
+    if len(set(codes)) == 1:
+        assert correctness_choices(alike, Rule()) == "all_equal"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.3, 0.7, 1.0]), st.sampled_from("abc")), min_size=2, max_size=9
+    ),
+    st.sampled_from(["worst", "hardest"]),
+    st.integers(1, 4),
+)
+def test_both_sides_are_never_one_program_and_a_task_never_leaves_nothing(solutions, rejected, most_pairs):
+    scores, codes = zip(*solutions, strict=True)
+    choices = correctness_choices(task_of(scores, codes=codes), Rule(rejected, most_pairs))
+    assert choices
+    if not isinstance(choices, str):
+        assert all(codes[one.chosen] != codes[one.rejected] for one in choices)
+
+
 def test_probability_of_a_pair_needs_both_sides():
     task = task_of([1.0, 0.5], probabilities=[0.8, 0.25])
     (choice,) = correctness_choices(task, Rule())

@@ -38,13 +38,14 @@ def correctness_choices(task: Scored, rule: Rule) -> list[Choice] | str:
 
     Among equal ranks the first solution is taken: solutions are independent samples, so the first of a group is
     a random draw of it, and the same one in every run. Code that does not load is left out on both sides:
-    telling it from code that runs is no lesson. ``hardest`` takes the rejected side from the largest group of
+    telling it from code that runs is no lesson; so is code that equals the chosen one, which may be ranked apart from
+    it (by ``random``, or where what it returns varies). ``hardest`` takes the rejected side from the largest group of
     solutions that behave alike but unlike the chosen one: a mistake that the model makes often.
 
     Returns:
         At least one choice, best first, or the reason of the first pair that was refused: ``too_few_load``
-        (fewer than two solutions load), ``all_equal`` (no order between those that load), ``below_margin``,
-        ``low_score``, ``low_probability``.
+        (fewer than two solutions load), ``all_equal`` (no order between those that load, or none that the rejected side
+        may be), ``below_margin``, ``low_score``, ``low_probability``.
     """
     usable = np.flatnonzero(task.matrix.loaded)
     if len(usable) < 2:
@@ -54,15 +55,17 @@ def correctness_choices(task: Scored, rule: Rule) -> list[Choice] | str:
     best_first = _distinct(usable[np.argsort(task.ranks[usable], kind="stable")], task)
     choices: list[Choice] = []
     rejected_first = _rejected_order(usable, best_first[0], task, rule)
-    for chosen, rejected in zip(best_first[: rule.most_pairs], rejected_first, strict=False):
-        if task.ranks[chosen] >= task.ranks[rejected]:
+    for chosen in best_first[: rule.most_pairs]:
+        rejected_first = [one for one in rejected_first if task.codes[one] != task.codes[chosen]]
+        if not rejected_first or task.ranks[chosen] >= task.ranks[rejected_first[0]]:
             break
+        rejected = rejected_first.pop(0)
         choice = Choice(chosen, rejected, _probability(task, chosen, rejected))
         refusal = _refusal(task, choice, rule)
         if refusal:
             return choices or refusal
         choices.append(choice)
-    return choices
+    return choices or "all_equal"
 
 
 def surest(probabilities: Mapping[str, float], share: float) -> frozenset[str]:

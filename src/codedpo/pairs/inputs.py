@@ -94,7 +94,7 @@ class Inputs:
                 matrix=matrix,
                 scores=empty,
                 ranks=empty.astype(np.int64),
-                codes=tuple(code_of[solution_id] for solution_id in matrix.solution_ids),
+                codes=tuple(code_of[solution_id].strip() for solution_id in matrix.solution_ids),
                 prompt=user_message(prompts[matrix.task_id], matrix.task_id),
             )
             tasks.append(rescored(task, scores[self._strategy]))
