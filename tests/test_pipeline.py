@@ -285,6 +285,21 @@ def test_where_weights_came_from_is_said_once_however_often_they_are_loaded(tmp_
         services.release_generator()
 
 
+def test_weights_are_trained_only_where_the_config_names_them(tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="needs the extra `train`")
+    config = load_config(CHAIN, [f"runs_folder={tmp_path}", "evaluation.benchmarks=[]"])
+    with pytest.raises(
+        ConfigError, match=r"the model kind recorded does not tell .*; name .* as training\.model"
+    ):
+        run(config, "training")
+    assert not (config.run_folder / "1-seeds").exists()
+    run(config, "tasks")
+    manifest = json.loads((config.run_folder / "run.json").read_text())
+    assert manifest["weights"]["generator"].startswith(
+        "recorded tests/e2e/answers.jsonl.gz: replies of openvino/"
+    )
+
+
 RECORDING = ROOT / "experiments" / "small" / "answers.jsonl.gz"
 RECORDED = "openvino/1d9614638d18024d-q8_0/8bb4aad161484801"
 

@@ -43,7 +43,7 @@ class Services:
         self.run_folder = run_folder
         self.voice = voice
         self._sandboxes: dict[tuple[Any, ...], Sandbox] = {}
-        self._written_by = f"{config.model.kind} {config.model.name}".strip()
+        self._written_by = f"{config.model.kind} {config.model.label}".strip()
         self.origins = {"generator": self._written_by}
         """Which model writes and which weights are trained and, once they are resolved, where they came from."""
         self.noted_origins = dict(self.origins)
@@ -137,7 +137,7 @@ class Services:
         (reply,) = self.generator.inner.generate([request])
         if reply.finish_reason == "refused":
             raise BackendError(f"the model refuses to answer ({reply.text}); check its name and its server.")
-        found = f"{self.config.model.name} answers ({reply.completion_tokens} tokens)"
+        found = f"{self.config.model.label} answers ({reply.completion_tokens} tokens)"
         recorded = self._recorded()[self.generator.identity]
         return f"{found}; {recorded:,} replies of it are recorded" if recorded else found
 
@@ -168,8 +168,21 @@ class Services:
 
     @cached_property
     def weights(self) -> ResolvedModel:
-        """The weights that are trained and evaluated."""
-        found = resolve(self.config.training.model or self.config.model.name)
+        """The weights that are trained and evaluated.
+
+        Raises:
+            ConfigError: the config names none: which weights a recording or a plug-in answers with is not known.
+            CodedpoError: they cannot be found.
+        """
+        model = self.config.model
+        name = self.config.training.model or model.name
+        if not name:
+            raise ConfigError(
+                f"training.model and model.name are empty, and the model kind {model.kind} does not tell which weights "
+                f"answer ({self.origins['generator']}); name the weights to train as training.model, or leave training "
+                "out with data_only: true."
+            )
+        found = resolve(name)
         self.origins |= {"trained": f"{found.name}: {found.origin}", "digest": found.digest}
         return found
 

@@ -126,6 +126,14 @@ def test_an_override_without_value_is_the_empty_text() -> None:
     assert config_of(values, ["training.lora=null"]).training.lora is None
 
 
+def test_a_model_that_is_not_named_is_the_embedded_one_where_weights_are_loaded() -> None:
+    for kind, name in (("local", "qwen2.5-coder-0.5b-instruct"), ("recorded", ""), ("plugin", "")):
+        config = config_of({"name": "trial"}, [f"model.kind={kind}", "model.path=x"])
+        assert config.model.name == name
+        assert Config.model_validate(config.model_dump()) == config
+        assert config_of({"name": "trial"}, [f"model.kind={kind}", "model.name=mine"]).model.name == "mine"
+
+
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none.yaml cannot be read"):
         load_config(tmp_path / "none.yaml")

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codedpo.context import StageContext
-from codedpo.core.config import Config, PairsConfig, Plugin, RankingsConfig
+from codedpo.core.config import Config, ModelConfig, PairsConfig, Plugin, RankingsConfig
 from codedpo.core.errors import ConfigError, DataError
 from codedpo.core.progress import Voice
 from codedpo.core.records import (
@@ -80,7 +80,7 @@ def rows_of(task_id, solutions, codes=()):
 
 def stage_of(folder, name):
     """Return the folder of a finished stage before, which dropped rows because they repeat a benchmark."""
-    stage = StageFolder(folder / name).open({"stage": name})
+    stage = StageFolder(folder / name).open({"stage": name, "model": "recorded/0123/weights"})
     drops = [Reject("f", "same_code", "humaneval HumanEval/1")] * (3 if name == "seeds" else 0)
     stage.write_part(0, {}, [*drops, Reject("g", "no_docstring", "")])
     stage.finish()
@@ -103,7 +103,7 @@ def context_of(folder, section, tasks=TASKS, strategy="self_validation", codes=(
         ),
         folder=StageFolder(folder / "6-pairs").open({"stage": "pairs"}),
         inputs=inputs,
-        stage_folders={name: stage_of(folder, name) for name in ("seeds", "tasks")},
+        stage_folders={name: stage_of(folder, name) for name in ("seeds", "tasks", "candidates")},
         services=services,
         voice=Voice(quiet=True),
     )
@@ -164,6 +164,35 @@ def test_the_card_counts_kinds_licences_sources_and_decontamination(tmp_path):
     assert "| seeds | same_code | 3 |" in card
     assert "no_docstring" not in card
     assert "least_margin: 0.0" in card
+
+
+def test_the_card_says_what_a_recording_says_of_itself(tmp_path):
+    context = context_of(tmp_path, CORRECTNESS)
+    model = ModelConfig(kind="recorded", path="answers.jsonl")
+    context.config = context.config.model_copy(update={"model": model})
+    run(context)
+    card = (context.folder.path / "export" / "README.md").read_text()
+    assert "Tasks, solutions and tests: `recorded/0123/weights` (kind `recorded`)." in card
+    assert "qwen" not in card
+
+
+def test_a_program_is_not_paired_with_itself_whatever_its_ranks(tmp_path):
+    codes = [f"def f(x):\n    return {value}\n" for value in ("1", "2", "1  ")]
+    tasks = {"t000001": [((1, 1), 1), ((1, 1), 2), ((1, 1), 3)], "t000002": [((1, 1), 1), ((1, 1), 1)]}
+    context = context_of(tmp_path, CORRECTNESS, tasks, codes=codes)
+    run(context)
+    (pair,) = pairs_of(context)
+    assert (pair.chosen_solution_id, pair.rejected_solution_id) == ("t000001/s00", "t000001/s01")
+
+
+def test_a_task_without_a_mistake_to_choose_leaves_a_reject_and_no_other_is_lost(tmp_path):
+    options = {"kinds": ("correctness",), "rejected": "hardest", "share_kept": 0.9}
+    tasks = TASKS | {"t000001": [((1, 1), 1), ((1, 1), 2)]}
+    context = context_of(tmp_path, PairsConfig(**options), tasks, strategy="consensus")
+    run(context)
+    assert [pair.task_id for pair in pairs_of(context)] == ["t000004"]
+    rejects = {row.row_id: row.reason for row in read_rows(context.folder.parts_of(Reject), Reject)}
+    assert rejects["t000001/correctness"] == "all_equal"
 
 
 SUMS = (

@@ -46,13 +46,19 @@ class Plugin(Section):
         return f"{name}({options})" if options else name
 
 
+def _default_name(given: dict[str, Any]) -> str:
+    """Name the embedded model, but not as what answers in a plug-in or answered in a recording."""
+    return "" if given["kind"] in ("recorded", "plugin") else "qwen2.5-coder-0.5b-instruct"
+
+
 class ModelConfig(Section):
     """The model that writes tasks, solutions and tests."""
 
     kind: str = "local"
     """``local`` (OpenVINO on CPU), ``transformers``, ``openai`` (any compatible URL), ``recorded``, ``plugin``."""
-    name: str = "qwen2.5-coder-0.5b-instruct"
-    """Embedded name, Hugging Face id, folder, GGUF file, or the name that the endpoint serves."""
+    name: str = Field(default_factory=_default_name)
+    """Embedded name, Hugging Face id, folder, GGUF file, or the name that the endpoint serves. Of the kinds
+    ``recorded`` and ``plugin`` the weights that answer, empty where you do not give them."""
     url: str = ""
     """Base address of kind ``openai``: ``http://host:8000/v1``."""
     key_variable: str = "OPENAI_API_KEY"
@@ -67,6 +73,11 @@ class ModelConfig(Section):
     template of the weights, ``plain`` where they have none), ``plain``, or a Jinja file. Endpoints apply their own."""
     options: dict[str, Any] = {}
     """Further keyword arguments of the kinds ``openai``, ``recorded`` and ``plugin``."""
+
+    @property
+    def label(self) -> str:
+        """What the model is called: its name or, where it has none, the recording or plug-in that answers."""
+        return self.name or self.path
 
 
 class SamplingConfig(Section):
@@ -292,7 +303,7 @@ class TrainingConfig(Section):
 
     method: Literal["dpo", "kto", "sft"] = "dpo"
     model: str = ""
-    """Weights to train: name, Hugging Face id, folder or GGUF; empty: those of ``model.name``."""
+    """Weights to train: name, Hugging Face id, folder or GGUF; empty: those of ``model.name``, where there is one."""
     kinds: tuple[Literal["correctness", "efficiency"], ...] = ("correctness", "efficiency")
     most_pairs: int = Field(default=0, ge=0)
     """Train on a seeded sample of so many pairs; 0: all."""

@@ -76,6 +76,11 @@ class RecordedGenerator:
         return made
 
     @property
+    def origin(self) -> str:
+        """Whose replies they are."""
+        return f"replies of {self.model}"
+
+    @property
     def identity(self) -> str:
         """The digest of the recording, and the model that wrote it."""
         return self._identity

@@ -19,8 +19,11 @@ from codedpo.pairs.preflight import length_bias
 DEFAULT_EXPORT = "preferences"
 """What ``datasets.load_dataset(folder)`` loads where no name is given."""
 MOST_SOURCES = 50
-SECTIONS = ("seeds", "tasks", "candidates", "sandbox", "rankings", "pairs")
-"""Config sections of the stages that make the pairs."""
+MAKES_PAIRS = (
+    *("name", "seed", "shard_size", "decontamination"),
+    *("seeds", "tasks", "candidates", "sandbox", "rankings", "pairs"),
+)
+"""Settings and sections that the stages up to the pairs depend on, beside some of model and evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Provenance:
     """Stage (``seeds``, ``tasks``) -> reason -> rows dropped because they repeat a benchmark problem."""
     source_ids: Mapping[str, str] = field(default_factory=dict)
     """Task id -> what ``tasks.file`` calls the task; empty for tasks made from seeds."""
+    model_identity: str = ""
+    """What the model calls itself, which is said where the config does not name it."""
 
 
 def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Provenance) -> str:
@@ -169,13 +174,13 @@ def _left_out(pairs: Sequence[Pair]) -> str:
 
 
 def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:
-    model = provenance.config.model
+    section = provenance.config.model
+    model = f"`{section.name or provenance.model_identity}` (kind `{section.kind}`)"
     given = provenance.config.tasks.file
     if given:
         return [
             "## Provenance",
-            f"Tasks: given, `{Path(given).name}`. Solutions and tests: `{model.name or model.path}` (kind "
-            f"`{model.kind}`).",
+            f"Tasks: given, `{Path(given).name}`. Solutions and tests: {model}.",
         ]
     of_pairs = [provenance.seed_of_task[pair.task_id] for pair in pairs]
     licences = Counter(seed.license for seed in of_pairs)
@@ -186,8 +191,8 @@ def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:
     more = len(sources) - MOST_SOURCES
     return [
         "## Provenance",
-        f"Tasks, solutions and tests: `{model.name or model.path}` (kind `{model.kind}`). Seeds: {len(seeds)} "
-        f"functions of {provenance.seeds} drawn led to a pair.",
+        f"Tasks, solutions and tests: {model}. Seeds: {len(seeds)} functions of {provenance.seeds} drawn led to a "
+        "pair.",
         _table(
             ("licence of the seeds", "seeds", "pairs"),
             [(name, seeds_by_licence[name], count) for name, count in licences.most_common()],
@@ -221,17 +226,14 @@ def _decontamination(provenance: Provenance) -> list[str]:
 
 def _reproduction(config: Config) -> list[str]:
     plain = config.model_dump(mode="json")
-    model = {key: plain["model"][key] for key in ("kind", "name")}
-    benchmarks = {"benchmarks": plain["evaluation"]["benchmarks"]}
-    settings: dict[str, Any] = {
-        "name": config.name,
-        "seed": config.seed,
-        "shard_size": config.shard_size,
-        "model": model,
-    }
-    settings |= {section: plain[section] for section in SECTIONS} | {"evaluation": benchmarks}
+    model = {key: plain["model"][key] for key in ("kind", "name", "path", "template", "options")}
+    if config.model.kind == "plugin":
+        del model["options"]  # nobody knows what they hold
+    settings: dict[str, Any] = {key: plain[key] for key in MAKES_PAIRS}
+    settings |= {"model": model, "evaluation": {"benchmarks": plain["evaluation"]["benchmarks"]}}
     return [
         "## How it was made",
-        "`codedpo run config.yaml --until pairs` with this config (address and options of the model are left out):",
+        "`codedpo run config.yaml --until pairs` with this config (a model's address and recorded replies, and options "
+        "of a plug-in, are left out):",
         f"```yaml\n{yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```",
     ]

@@ -32,12 +32,14 @@ def provenance(context: StageContext) -> Provenance:
         rejects = summary.rejects if summary else {}
         dropped[stage] = {reason: rejects[reason] for reason in REASONS if reason in rejects}
     tasks = context.columns(Task, "task_id", "seed_id", "source_id").to_pylist()
+    candidates = StageFolder(context.stage_folders["candidates"]).stored_identity() or {}
     return Provenance(
         config=context.config,
         seed_of_task={row["task_id"]: seeds[row["seed_id"]] for row in tasks if row["seed_id"] in seeds},
         seeds=len(seeds),
         decontaminated=dropped,
         source_ids={row["task_id"]: row["source_id"] for row in tasks if row["source_id"]},
+        model_identity=candidates.get("model", ""),
     )
 
 
