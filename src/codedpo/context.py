@@ -44,9 +44,9 @@ class Part(Generic[Item]):
     items: Sequence[Item]
     counters: dict[str, float]
     """Added up over parts and shown with the stage: tokens, cached replies, degradations."""
-    _write: Callable[["Part[Item]", Mapping[type, Sequence[Any]], Iterable[Reject]], None]
+    _write: Callable[["Part[Item]", Mapping[type, Iterable[Any]], Iterable[Reject]], None]
 
-    def write(self, tables: Mapping[type, Sequence[Any]], rejects: Iterable[Reject] = ()) -> None:
+    def write(self, tables: Mapping[type, Iterable[Any]], rejects: Iterable[Reject] = ()) -> None:
         """Store the part's rows by row type, and its rejects; afterwards the part is never done again."""
         self._write(self, tables, rejects)
 
@@ -128,10 +128,10 @@ class StageContext:
                 self._open_part = None
                 advance(len(part.items))
 
-    def _writer(self) -> Callable[[Part[Any], Mapping[type, Sequence[Any]], Iterable[Reject]], None]:
+    def _writer(self) -> Callable[[Part[Any], Mapping[type, Iterable[Any]], Iterable[Reject]], None]:
         cpu, wall = cpu_seconds(), time.monotonic()
 
-        def write(part: Part[Any], tables: Mapping[type, Sequence[Any]], rejects: Iterable[Reject]) -> None:
+        def write(part: Part[Any], tables: Mapping[type, Iterable[Any]], rejects: Iterable[Reject]) -> None:
             self.folder.write_part(
                 part.index, tables, rejects, part.counters, cpu_seconds() - cpu, time.monotonic() - wall
             )

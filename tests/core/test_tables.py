@@ -11,12 +11,15 @@ from codedpo.core import records, tables
 from codedpo.core.errors import DataError
 from codedpo.core.records import Convergence, Reject, Task, Timing
 from codedpo.core.tables import (
+    RowsOfTable,
     TasksOfTable,
     find_rows,
     read_columns,
     read_rows,
+    replacing,
     schema_of,
     table_name,
+    to_arrow,
     write_rows,
     write_stream,
 )
@@ -89,6 +92,39 @@ def test_rows_of_some_tasks_are_read_from_the_files_that_hold_them(tmp_path) -> 
     assert table.of(["d", "b"]).column("row_id").to_pylist() == ["b0", "b1", "d0", "d1"]
     with pytest.raises(DataError, match="part-2.parquet is not a readable Reject table"):
         table.of(["c"])
+
+
+def test_rows_are_read_a_file_at_a_time_and_anew(tmp_path) -> None:
+    paths = [tmp_path / f"part-{index}.parquet" for index in range(2)]
+    for path in paths:
+        write_rows(path, Reject, [Reject(f"{path.stem}/{n}", "", "") for n in range(2)])
+    rows = RowsOfTable(paths, Reject)
+    assert [row.row_id for row in rows] == ["part-0/0", "part-0/1", "part-1/0", "part-1/1"]
+    paths[1].unlink()
+    found = iter(rows)
+    assert [next(found).row_id for _ in range(2)] == ["part-0/0", "part-0/1"]
+    with pytest.raises(DataError, match=r"part-1.parquet is not a readable Reject table"):
+        next(found)
+
+
+def test_a_file_that_breaks_is_the_old_one(tmp_path) -> None:
+    with replacing(tmp_path / "file") as file:
+        file.write(b"old")
+    with pytest.raises(TypeError), replacing(tmp_path / "file") as file:
+        file.writelines([b"new", "no bytes"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
+
+
+def test_a_large_table_is_written_in_groups_of_rows_and_a_small_one_whole(tmp_path, monkeypatch) -> None:
+    rows = [Convergence(f"t{number}", number, 0.5, 1) for number in range(3000)]
+    path, whole = tmp_path / "part.parquet", tmp_path / "whole.parquet"
+    assert write_rows(path, Convergence, iter(rows)) == 3000
+    pq.write_table(to_arrow(Convergence, rows), whole, compression="zstd")
+    assert path.read_bytes() == whole.read_bytes()
+    monkeypatch.setattr(tables, "GROUP_BYTES", 50_000)
+    assert write_rows(path, Convergence, iter(rows)) == 3000
+    assert pq.ParquetFile(path).num_row_groups == 2
+    assert read_rows([path], Convergence) == rows
 
 
 def test_a_torn_file_is_named(tmp_path) -> None:

@@ -1,3 +1,4 @@
+import gc
 import json
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from codedpo.core.config import Config
 from codedpo.core.records import Pair, PairKind
 from codedpo.pairs.card import Origin, Provenance, dataset_card
 from codedpo.pairs.export import EXPORTS, MEASURED, SPLITS, write_exports
+from codedpo.pairs.preflight import preflight
 
 
 def pair(number, split, kind=PairKind.CORRECTNESS, chosen="return x", rejected="return y"):
@@ -41,7 +43,7 @@ PAIRS = [
 
 
 def test_counts_and_unpaired_sides_once(tmp_path):
-    assert write_exports(PAIRS, tmp_path) == {
+    assert write_exports(PAIRS, tmp_path).rows == {
         "preferences/train": 3,
         "preferences/validation": 1,
         "plain/train": 3,
@@ -63,7 +65,7 @@ def test_a_text_has_one_label_and_a_slow_program_is_no_negative(tmp_path):
         pair(1, "train", PairKind.EFFICIENCY, chosen="return best", rejected="return wrong"),
         pair(2, "train", chosen="return fine", rejected="return best"),
     ]
-    rows = write_exports(pairs, tmp_path)
+    exported = write_exports(pairs, tmp_path)
     lines = (tmp_path / "unpaired" / "train.jsonl").read_text().splitlines()
     found = [
         (row["task_id"][-1], row["completion"][0]["content"].split()[2], row["label"])
@@ -77,9 +79,28 @@ def test_a_text_has_one_label_and_a_slow_program_is_no_negative(tmp_path):
         ("2", "fine", True),
         ("2", "best", False),
     ]
-    card = dataset_card(pairs, rows, Provenance(Config(name="t", tasks={"file": "t.jsonl"}), {}, 0, {}))
+    card = dataset_card(pairs, exported, Provenance(Config(name="t", tasks={"file": "t.jsonl"}), {}, 0, {}))
     assert "leaves out 2 slow sides of efficiency pairs, which are believed right, 1 rejected sides" in card
     assert "and 1 that repeat a row" in card
+
+
+def test_pairs_are_gone_through_and_never_held(tmp_path, monkeypatch):
+    monkeypatch.setattr("codedpo.pairs.export.ROWS_AT_ONCE", 10)
+    alive = []
+
+    class Stored:
+        def __iter__(self):
+            for number in range(100):
+                if number % 20 == 0:
+                    alive.append(sum(type(one) is Pair for one in gc.get_objects()))
+                yield pair(number, "validation" if number % 4 == 0 else "train")
+
+    exported = write_exports(Stored(), tmp_path)
+    dataset_card(Stored(), exported, Provenance(Config(name="t", tasks={"file": "t.jsonl"}), {}, 0, {}))
+    assert preflight(Stored()).pairs == exported.pairs == 100
+    assert exported.rows["unpaired/train"] == 2 * exported.rows["preferences/train"] == 150
+    assert max(alive) < min(alive) + 20
+    assert pq.ParquetFile(tmp_path / "plain" / "train.parquet").num_row_groups == 8
 
 
 def test_a_split_without_rows_has_no_file(tmp_path):
@@ -218,10 +239,10 @@ def test_axolotl_names_files_and_fields_that_exist(tmp_path):
 def test_the_folder_with_its_card_is_a_dataset(tmp_path):
     datasets = pytest.importorskip("datasets")
     hub = pytest.importorskip("huggingface_hub")
-    rows = write_exports(PAIRS, tmp_path / "export")
+    exported = write_exports(PAIRS, tmp_path / "export")
     seeds = {pair.task_id: Origin(f"s{pair.task_id}", "boltons|x==25", "bsd-3-clause") for pair in PAIRS}
     config = Config(name="trial", description="A trial.", model={"url": "http://inside", "name": "coder"})
-    card = dataset_card(PAIRS, rows, Provenance(config, seeds, 9, {"tasks": {"same_name": 2}}))
+    card = dataset_card(PAIRS, exported, Provenance(config, seeds, 9, {"tasks": {"same_name": 2}}))
     (tmp_path / "export" / "README.md").write_text(card)
 
     def load(*name):
@@ -248,9 +269,9 @@ def test_equal_named_exports_with_one_cache_load_as_they_are_on_disk(tmp_path):
 
     def loaded(run, pairs):
         export = tmp_path / run / "export"
-        rows = write_exports(pairs, export)
+        exported = write_exports(pairs, export)
         provenance = Provenance(Config(name=run, tasks={"file": "t.jsonl"}), {}, 0, {})
-        (export / "README.md").write_text(dataset_card(pairs, rows, provenance))
+        (export / "README.md").write_text(dataset_card(pairs, exported, provenance))
         return {
             name: datasets.load_dataset(str(export), name, cache_dir=str(tmp_path / "cache"))
             for name in EXPORTS
@@ -258,7 +279,7 @@ def test_equal_named_exports_with_one_cache_load_as_they_are_on_disk(tmp_path):
 
     def descriptions(source_ids):
         provenance = Provenance(Config(name="t", tasks={"file": "t.jsonl"}), {}, 0, {}, source_ids)
-        card = dataset_card(PAIRS, {f"{name}/train": 1 for name in EXPORTS}, provenance)
+        card = dataset_card(PAIRS, write_exports(PAIRS, tmp_path / "named", source_ids), provenance)
         return [one["description"] for one in yaml.safe_load(card.split("---")[1])["configs"]]
 
     assert descriptions({}) == descriptions({"t000009": "other"})

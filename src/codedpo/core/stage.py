@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -142,7 +142,7 @@ class StageFolder:
     def write_part(
         self,
         index: int,
-        tables: Mapping[type, Sequence[Any]],
+        tables: Mapping[type, Iterable[Any]],
         rejects: Iterable[Reject] = (),
         counters: Mapping[str, float] | None = None,
         cpu_seconds: float = 0.0,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -60,24 +60,54 @@ def to_arrow(row_type: type[Row], rows: Iterable[Row]) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a file, whole or in pieces, so that a reader or a kill sees the old content or the new, never a part."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written so that a reader or a kill sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.writelines([data] if isinstance(data, bytes) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a whole file as ``replacing`` does."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+GROUP_BYTES = 2**25
+"""Size of the columns from which a row group of a table is written, and the next one begins."""
 
 
 def write_rows(path: Path, row_type: type[Row], rows: Iterable[Row]) -> int:
-    """Write one Parquet file atomically and return the number of rows."""
-    table = to_arrow(row_type, rows)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomically(path, sink.getvalue().to_pybytes())
-    return int(table.num_rows)
+    """Write one Parquet file atomically, holding the columns of one row group, and return the number of rows."""
+    count = 0
+    with (
+        replacing(path) as file,
+        pq.ParquetWriter(file, schema_of(row_type), compression="zstd") as writer,
+    ):
+        for group in _groups(row_type, rows):
+            writer.write_table(group)
+            count += group.num_rows
+    return count
+
+
+def _groups(row_type: type[Row], rows: Iterable[Row]) -> Iterator[pa.Table]:
+    """Yield one table at least, each of ``GROUP_BYTES`` or the rest."""
+    left = iter(rows)
+    group = schema_of(row_type).empty_table()
+    while some := list(islice(left, 1024)):
+        group = pa.concat_tables([group, to_arrow(row_type, some)])
+        if group.nbytes > GROUP_BYTES:
+            yield group
+            group = schema_of(row_type).empty_table()
+    yield group
 
 
 ROWS_AT_ONCE = 100_000
@@ -240,6 +270,25 @@ class TasksOfTable:
         wanted = {path for task_id in task_ids for path in self._paths.get(task_id, ())}
         paths = [path for path in self._files if path in wanted]
         return find_columns(paths, self._row_type, self._key, task_ids, self._columns)
+
+
+class RowsOfTable(Generic[Row]):
+    """The rows of a table, read a file at a time whenever somebody goes through them.
+
+    Args:
+        paths: the parts of the table.
+        row_type: of the table.
+
+    Raises:
+        DataError: as ``read_columns``, in the middle of the rows.
+    """
+
+    def __init__(self, paths: Sequence[Path], row_type: type[Row]) -> None:
+        self._paths, self._row_type = paths, row_type
+
+    def __iter__(self) -> Iterator[Row]:
+        for path in self._paths:
+            yield from read_rows([path], self._row_type)
 
 
 def to_rows(table: pa.Table, row_type: type[Row]) -> list[Row]:

@@ -1,7 +1,7 @@
 """The dataset card of the exported pairs: what they are, where they come from, and what they are not."""
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +12,9 @@ import yaml
 from codedpo import __version__
 from codedpo.core.config import Config
 from codedpo.core.records import Pair
-from codedpo.core.unpaired import CHOSEN_ELSEWHERE, REPEATED, SLOW_SIDE, unpaired
-from codedpo.pairs.export import fingerprint
-from codedpo.pairs.preflight import length_bias
+from codedpo.core.unpaired import CHOSEN_ELSEWHERE, REPEATED, SLOW_SIDE, sides
+from codedpo.pairs.export import SPLITS, Exported, OfSplit
+from codedpo.pairs.preflight import Lengths, length_bias
 
 DEFAULT_EXPORT = "preferences"
 """What ``datasets.load_dataset(folder)`` loads where no name is given."""
@@ -52,16 +52,16 @@ class Provenance:
     """What the model calls itself, which is said where the config does not name it."""
 
 
-def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Provenance) -> str:
+def dataset_card(pairs: Iterable[Pair], exported: Exported, provenance: Provenance) -> str:
     """Write the card.
 
     Args:
-        pairs: all pairs.
-        rows: rows of each ``export/split``, as ``export.write_exports`` counts them.
+        pairs: all pairs; gone through several times, and never held.
+        exported: what ``export.write_exports`` wrote of them.
         provenance: where the pairs come from.
     """
     config = provenance.config
-    header = yaml.safe_dump(front_matter(pairs, rows, provenance.source_ids), sort_keys=False)
+    header = yaml.safe_dump(front_matter(exported), sort_keys=False)
     description = [config.description] if config.description else []
     return (
         "\n\n".join(
@@ -73,7 +73,7 @@ def dataset_card(pairs: Sequence[Pair], rows: Mapping[str, int], provenance: Pro
                 "execution and ranking chose between the "
                 f"solutions ([arXiv 2410.05605](https://arxiv.org/abs/2410.05605)). Made by codedpo {__version__}. "
                 "Chosen means believed right or measured faster, not proven: nobody checked the pairs by hand.",
-                *_contents(pairs, rows),
+                *_contents(pairs, exported.rows),
                 *_origin(pairs, provenance),
                 *_decontamination(provenance),
                 *_reproduction(config),
@@ -92,16 +92,14 @@ def _tasks_licence(config: Config) -> str:
     return "the licences of the seeds above, from whose functions the tasks were made"
 
 
-def front_matter(
-    pairs: Sequence[Pair], rows: Mapping[str, int], source_ids: Mapping[str, str]
-) -> dict[str, Any]:
+def front_matter(exported: Exported) -> dict[str, Any]:
     """Return the metadata that the Hub and ``datasets.load_dataset`` read: every export is a configuration.
 
     Its description is the fingerprint of its rows. ``datasets`` stores a loaded folder under the folder's name and the
     hash of these configurations, so that without it every run's ``export`` would be read from the cache of the first.
     """
     files: dict[str, list[dict[str, str]]] = {}
-    for place in rows:
+    for place in exported.rows:
         name, _, split = place.partition("/")
         files.setdefault(name, []).append({"split": split, "path": f"{place}.parquet"})
     sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -110,11 +108,11 @@ def front_matter(
         "language": ["en"],
         "task_categories": ["text-generation"],
         "tags": ["codedpo", "dpo", "preference", "code", "python", "synthetic"],
-        "size_categories": [next((name for most, name in sizes if len(pairs) < most), "1M<n<10M")],
+        "size_categories": [next((name for most, name in sizes if exported.pairs < most), "1M<n<10M")],
         "configs": [
             {
                 "config_name": name,
-                "description": f"fingerprint {fingerprint(name, pairs, source_ids)}",
+                "description": f"fingerprint {exported.fingerprints[name]}",
                 "data_files": of_name,
             }
             | ({"default": True} if name == DEFAULT_EXPORT else {})
@@ -128,30 +126,45 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell).replace('|', ' ') for cell in line)} |" for line in lines)
 
 
-def _contents(pairs: Sequence[Pair], rows: Mapping[str, int]) -> list[str]:
-    kinds = []
-    for kind in dict.fromkeys(pair.kind for pair in pairs):
-        of_kind = [pair for pair in pairs if pair.kind == kind]
-        (chosen, rejected), longer = length_bias(of_kind)
-        splits = Counter(pair.split for pair in of_kind)
-        estimated = [pair.probability for pair in of_kind if pair.probability >= 0]
-        ratios = [pair.speed_ratio for pair in of_kind if pair.speed_ratio > 0]
-        kinds.append(
-            (
-                kind,
-                splits["train"],
-                splits["validation"],
-                f"{chosen:.0f}",
-                f"{rejected:.0f}",
-                f"{longer:.0%}",
-                f"{statistics.median(estimated):.2f}" if estimated else "not estimated",
-                f"{statistics.median(ratios):.2f}" if ratios else "",
-            )
+@dataclass(slots=True)
+class _OfKind:
+    """What the card says of the pairs of one kind."""
+
+    splits: Counter[str] = field(default_factory=Counter)
+    lengths: list[Lengths] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+
+    def add(self, pair: Pair) -> None:
+        self.splits[pair.split] += 1
+        self.lengths.append((len(pair.chosen), len(pair.rejected)))
+        if pair.probability >= 0:
+            self.probabilities.append(pair.probability)
+        if pair.speed_ratio > 0:
+            self.ratios.append(pair.speed_ratio)
+
+    def cells(self) -> tuple[object, ...]:
+        (chosen, rejected), longer = length_bias(self.lengths)
+        return (
+            *(self.splits[split] for split in SPLITS),
+            f"{chosen:.0f}",
+            f"{rejected:.0f}",
+            f"{longer:.0%}",
+            f"{statistics.median(self.probabilities):.2f}" if self.probabilities else "not estimated",
+            f"{statistics.median(self.ratios):.2f}" if self.ratios else "",
         )
+
+
+def _contents(pairs: Iterable[Pair], rows: Mapping[str, int]) -> list[str]:
+    kinds: dict[str, _OfKind] = defaultdict(_OfKind)
+    for pair in pairs:
+        kinds[pair.kind].add(pair)
     columns = ("kind", "train", "validation", "characters of chosen", "of rejected", "chosen longer")
     return [
         "## Contents",
-        _table((*columns, "probability", "times faster"), kinds),
+        _table(
+            (*columns, "probability", "times faster"), ((kind, *of.cells()) for kind, of in kinds.items())
+        ),
         "Characters, probability (that chosen is right and rejected wrong) and times faster are medians. Where chosen "
         "is longer far from 50% of the time, length alone tells the sides apart and training may learn just that.",
         _table(("configuration and split", "rows"), rows.items()),
@@ -161,11 +174,9 @@ def _contents(pairs: Sequence[Pair], rows: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _left_out(pairs: Sequence[Pair]) -> str:
+def _left_out(pairs: Iterable[Pair]) -> str:
     """Say which sides of pairs are no row of ``unpaired``."""
-    counts: Counter[str] = Counter()
-    for split in ("train", "validation"):
-        counts.update(unpaired(pair for pair in pairs if pair.split == split).left_out)
+    counts = Counter(reason for split in SPLITS for _, reason in sides(OfSplit(pairs, split)))
     return (
         f"`unpaired` leaves out {counts[SLOW_SIDE]} slow sides of efficiency pairs, which are believed right, "
         f"{counts[CHOSEN_ELSEWHERE]} rejected sides that another pair prefers, and {counts[REPEATED]} that repeat "
@@ -173,7 +184,7 @@ def _left_out(pairs: Sequence[Pair]) -> str:
     )
 
 
-def _origin(pairs: Sequence[Pair], provenance: Provenance) -> list[str]:
+def _origin(pairs: Iterable[Pair], provenance: Provenance) -> list[str]:
     section = provenance.config.model
     model = f"`{section.name or provenance.model_identity}` (kind `{section.kind}`)"
     given = provenance.config.tasks.file

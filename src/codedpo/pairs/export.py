@@ -11,7 +11,7 @@ schema: readers take the columns of all splits from the first rows that they see
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,12 +23,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from codedpo.core.records import Pair
-from codedpo.core.tables import schema_of, write_atomically
-from codedpo.core.unpaired import Answer, unpaired
+from codedpo.core.tables import replacing, schema_of, write_atomically
+from codedpo.core.unpaired import Answer, sides
 
 ExportRow = dict[str, Any]
 SPLITS = ("train", "validation")
 ROWS_AT_ONCE = 1000
+"""Rows that are held, and that a row group of a Parquet file has."""
 _SIDES = ("chosen", "rejected")
 _FACTS = pa.schema([field for field in schema_of(Pair) if field.name not in {"prompt", *_SIDES}])
 """All columns of pairs but their texts."""
@@ -79,12 +80,12 @@ def _facts(pair: Pair) -> ExportRow:
 
 def labelled(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for TRL's KTOTrainer: every answer once, labelled desirable or not (``core.unpaired`` says which)."""
-    return (_answer(answer, label=answer.is_desirable) for answer in unpaired(pairs).answers)
+    return (_answer(answer, label=answer.is_desirable) for answer, reason in sides(pairs) if not reason)
 
 
 def chosen_only(pairs: Iterable[Pair]) -> Iterator[ExportRow]:
     """Rows for TRL's SFTTrainer with the loss on the completion: every chosen side once."""
-    return (_answer(answer) for answer in unpaired(pairs).desirable)
+    return (_answer(answer) for answer, reason in sides(pairs) if answer.is_desirable and not reason)
 
 
 def _answer(answer: Answer, **more: bool) -> ExportRow:
@@ -132,52 +133,86 @@ EXPORTS: dict[str, Export] = {
 """Folder name -> what it holds."""
 
 
-def _rows(
-    export: Export, pairs: Sequence[Pair], split: str, source_ids: Mapping[str, str]
-) -> Iterator[ExportRow]:
-    for row in export.rows_of(pair for pair in pairs if pair.split == split):
-        yield row | {"source_id": source_ids.get(row["task_id"])}
+@dataclass(frozen=True, slots=True)
+class OfSplit(Iterable[Pair]):
+    """The pairs of one split, as often as somebody goes through them."""
+
+    pairs: Iterable[Pair]
+    split: str
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (pair for pair in self.pairs if pair.split == self.split)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    rows: dict[str, int]
+    """Rows of each ``export/split`` that has any."""
+    fingerprints: dict[str, str]
+    """For each export 16 hex digits that stand for its columns and rows, the same for equal files."""
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that have a pair."""
+        return [split for split in SPLITS if f"preferences/{split}" in self.rows]
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return sum(self.rows[f"preferences/{split}"] for split in self.splits)
 
 
 def write_exports(
-    pairs: Sequence[Pair], folder: Path, source_ids: Mapping[str, str] = _NO_SOURCES
-) -> dict[str, int]:
-    """Write every export under ``folder`` and return the rows of each ``export/split``.
+    pairs: Iterable[Pair], folder: Path, source_ids: Mapping[str, str] = _NO_SOURCES
+) -> Exported:
+    """Write every export under ``folder``.
 
     Args:
-        pairs: of all splits.
+        pairs: of all splits; gone through once or twice for every file, and never held.
         folder: is made where it does not exist.
         source_ids: task id -> what ``tasks.file`` calls the task; other tasks have null.
 
     A split without rows gets no file, since readers cannot tell the columns of an empty JSONL file.
     """
-    counts: dict[str, int] = {}
-    folder.mkdir(parents=True, exist_ok=True)
+    exported = Exported({}, {})
     for name, export in EXPORTS.items():
+        digest = hashlib.sha256(str(export.schema).encode())
         for split in SPLITS:
-            table = _table(_rows(export, pairs, split, source_ids), export.schema)
-            if not table.num_rows:
-                continue
-            stem = folder / name / split
-            write_atomically(stem.with_suffix(".parquet"), _parquet(table))
-            write_atomically(stem.with_suffix(".jsonl"), _json_lines(_rows(export, pairs, split, source_ids)))
-            counts[f"{name}/{split}"] = table.num_rows
-    splits = [split for split in SPLITS if f"preferences/{split}" in counts]
-    info = json.dumps(llama_factory_info(splits), indent=2) + "\n"
+            digest.update(f"\n{split}\n".encode())
+            rows = (
+                row | {"source_id": source_ids.get(row["task_id"])}
+                for row in export.rows_of(OfSplit(pairs, split))
+            )
+            if count := _write(folder / name / split, rows, export.schema, digest.update):
+                exported.rows[f"{name}/{split}"] = count
+        exported.fingerprints[name] = digest.hexdigest()[:16]
+    info = json.dumps(llama_factory_info(exported.splits), indent=2) + "\n"
     write_atomically(folder / "llama_factory" / "dataset_info.json", info.encode())
-    write_atomically(folder / "axolotl.yaml", axolotl_config(splits).encode())
-    return counts
+    write_atomically(folder / "axolotl.yaml", axolotl_config(exported.splits).encode())
+    return exported
 
 
-def fingerprint(name: str, pairs: Sequence[Pair], source_ids: Mapping[str, str] = _NO_SOURCES) -> str:
-    """Return 16 hex digits that stand for the columns and the rows of an export, the same for equal files."""
-    export = EXPORTS[name]
-    digest = hashlib.sha256(str(export.schema).encode())
-    for split in SPLITS:
-        digest.update(f"\n{split}\n".encode())
-        for line in _json_lines(_rows(export, pairs, split, source_ids)):
-            digest.update(line)
-    return digest.hexdigest()[:16]
+def _write(stem: Path, rows: Iterator[ExportRow], schema: pa.Schema, seen: Callable[[bytes], None]) -> int:
+    """Write rows as Parquet and as JSON lines, which ``seen`` is shown, and return their number."""
+    some = list(islice(rows, ROWS_AT_ONCE))
+    if not some:
+        return 0
+    count = 0
+    with (
+        replacing(stem.with_suffix(".jsonl")) as lines,
+        replacing(stem.with_suffix(".parquet")) as table,
+        pq.ParquetWriter(table, schema, compression="zstd") as writer,
+    ):
+        while some:
+            writer.write_table(pa.Table.from_pylist(some, schema=schema))
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some).encode()
+            lines.write(text)
+            seen(text)
+            count += len(some)
+            some = list(islice(rows, ROWS_AT_ONCE))
+    return count
 
 
 def llama_factory_info(splits: Iterable[str]) -> dict[str, Any]:
@@ -214,23 +249,3 @@ def axolotl_config(splits: Iterable[str]) -> str:
             }
         ]
     return yaml.safe_dump(config, sort_keys=False)
-
-
-def _table(rows: Iterator[ExportRow], schema: pa.Schema) -> pa.Table:
-    """Turn rows into columns some at a time, as Python's objects take several times the memory."""
-    tables = [schema.empty_table()]
-    while some := list(islice(rows, ROWS_AT_ONCE)):
-        tables.append(pa.Table.from_pylist(some, schema=schema))
-    return pa.concat_tables(tables)
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    content: bytes = sink.getvalue().to_pybytes()
-    return content
-
-
-def _json_lines(rows: Iterable[ExportRow]) -> Iterator[bytes]:
-    for row in rows:
-        yield (json.dumps(row, ensure_ascii=False) + "\n").encode()

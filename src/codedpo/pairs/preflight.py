@@ -6,10 +6,11 @@ prompt and answer, repeated end of text) run where a tokenizer is given.
 
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from codedpo.core.fingerprint import digest_of
 from codedpo.core.records import Pair
 from codedpo.llm.token_checks import Tokenize, pair_problem, tokenize_pair
 
@@ -78,7 +79,7 @@ _OF_TOKENS = (
 
 
 def preflight(
-    pairs: Sequence[Pair],
+    pairs: Iterable[Pair],
     tokenize: Tokenize | None = None,
     max_length: int = 1024,
     end_tokens: Collection[int] = (),
@@ -86,40 +87,49 @@ def preflight(
     """Check pairs.
 
     Args:
-        pairs: of any kind and split.
+        pairs: of any kind and split; of each only its lengths and a digest are held.
         tokenize: renders and tokenizes a conversation; None leaves the checks on tokens out.
         max_length: longest prompt and answer together, in tokens.
         end_tokens: ids of the tokens that end a turn.
     """
-    counts = Counter(_plain_problems(pairs))
-    names = dict(_PLAIN)
-    if tokenize is not None:
-        names |= dict.fromkeys(_OF_TOKENS, True)
-        for pair in pairs:
+    names = _PLAIN if tokenize is None else _PLAIN | dict.fromkeys(_OF_TOKENS, True)
+    counts: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    lengths: list[Lengths] = []
+    seen: set[str] = set()
+    for pair in pairs:
+        kinds[pair.kind] += 1
+        lengths.append((len(pair.chosen), len(pair.rejected)))
+        counts[_plain_problem(pair, seen)] += 1
+        if tokenize is not None:
             tokens = tokenize_pair(tokenize, pair.prompt, pair.chosen, pair.rejected)
             problem = pair_problem(tokens, max_length, end_tokens)
             if problem:
                 counts[problem.reason] += 1
-    total = max(len(pairs), 1)
-    medians, longer = length_bias(pairs)
+    total = max(len(lengths), 1)
+    medians, longer = length_bias(lengths)
     return Preflight(
-        pairs=len(pairs),
+        pairs=len(lengths),
         findings=tuple(
             Finding(name, counts[name], counts[name] / total, blocking) for name, blocking in names.items()
         ),
-        kinds=dict(Counter(pair.kind for pair in pairs)),
+        kinds=dict(kinds),
         median_lengths=medians,
         chosen_longer=longer,
     )
 
 
-def length_bias(pairs: Sequence[Pair]) -> tuple[tuple[float, float], float]:
+Lengths = tuple[int, int]
+"""Characters of chosen and rejected."""
+
+
+def length_bias(lengths: Sequence[Lengths]) -> tuple[tuple[float, float], float]:
     """Return the median lengths of both sides and how often the chosen one is longer, as in ``Preflight``."""
     medians = (
-        float(statistics.median([len(pair.chosen) for pair in pairs] or [0])),
-        float(statistics.median([len(pair.rejected) for pair in pairs] or [0])),
+        float(statistics.median([chosen for chosen, _ in lengths] or [0])),
+        float(statistics.median([rejected for _, rejected in lengths] or [0])),
     )
-    longer = [_compare(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    longer = [_compare(chosen, rejected) for chosen, rejected in lengths]
     return medians, sum(longer) / len(longer) if longer else 0.5
 
 
@@ -127,24 +137,25 @@ def _compare(chosen: int, rejected: int) -> float:
     return 0.5 if chosen == rejected else float(chosen > rejected)
 
 
-def _plain_problems(pairs: Sequence[Pair]) -> Iterator[str]:
-    """Yield at most one problem a pair.
+def _plain_problem(pair: Pair, seen: set[str]) -> str:
+    """Return a problem of a pair or nothing, and add the pair's digest to those of the pairs before.
 
     ``contradiction``: another pair of the same kind and prompt prefers the other way round. A fast solution may
     well be chosen for speed and rejected by another pair for correctness, but not within one kind.
     """
-    seen: set[tuple[str, str, str, str]] = set()
-    for pair in pairs:
-        prompt, chosen, rejected = pair.prompt, _squeezed(pair.chosen), _squeezed(pair.rejected)
-        if chosen == rejected:
-            yield "identical"
-        elif (pair.kind, prompt, chosen, rejected) in seen:
-            yield "duplicate"
-        elif (pair.kind, prompt, rejected, chosen) in seen:
-            yield "contradiction"
-        elif _similarity_at_least(chosen, rejected, NEARLY_IDENTICAL):
-            yield "nearly_identical"
-        seen.add((pair.kind, prompt, chosen, rejected))
+    chosen, rejected = _squeezed(pair.chosen), _squeezed(pair.rejected)
+    own, opposite = (
+        digest_of([pair.kind, pair.prompt, *answers]) for answers in ((chosen, rejected), (rejected, chosen))
+    )
+    is_known, is_contradicted = own in seen, opposite in seen
+    seen.add(own)
+    if chosen == rejected:
+        return "identical"
+    if is_known:
+        return "duplicate"
+    if is_contradicted:
+        return "contradiction"
+    return "nearly_identical" if _similarity_at_least(chosen, rejected, NEARLY_IDENTICAL) else ""
 
 
 def _squeezed(text: str) -> str:

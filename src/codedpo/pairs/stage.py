@@ -1,7 +1,7 @@
 """Make the preference pairs of every task, and export them for trainers."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from codedpo.core.records import (
 )
 from codedpo.core.split import held_out_tasks
 from codedpo.core.stage import write_json
-from codedpo.core.tables import read_rows, write_atomically
+from codedpo.core.tables import RowsOfTable, write_atomically
 from codedpo.pairs.alternatives import alternative_pairs
 from codedpo.pairs.card import dataset_card
 from codedpo.pairs.correctness import Choice, Rule, correctness_choices, kept_choices, surest
@@ -88,14 +88,14 @@ def run(context: StageContext) -> None:
         ]
         rejects = [result for result in results if isinstance(result, Reject)]
         part.write({Pair: pairs, AlternativePair: alternatives, Timing: timings}, rejects)
-    pairs = read_rows(context.folder.parts_of(Pair), Pair)
-    for line in empty_splits(pairs, len(held_out)):
-        context.voice.say(f"  {line}")
+    made = RowsOfTable(context.folder.parts_of(Pair), Pair)
     export = context.folder.path / "export"
     origin = provenance(context)
-    rows = write_exports(pairs, export, origin.source_ids)
-    write_atomically(export / "README.md", dataset_card(pairs, rows, origin).encode())
-    found = preflight(pairs)
+    exported = write_exports(made, export, origin.source_ids)
+    for line in empty_splits(exported.splits, len(held_out)):
+        context.voice.say(f"  {line}")
+    write_atomically(export / "README.md", dataset_card(made, exported, origin).encode())
+    found = preflight(made)
     write_json(context.folder.path / "preflight.json", asdict(found))
     for line in found.lines() if found.is_blocking else ():
         context.voice.say(f"  {line}", event="preflight")
@@ -135,20 +135,19 @@ def rule_of(section: PairsConfig) -> Rule:
     )
 
 
-def empty_splits(pairs: Sequence[Pair], held_out: int) -> Iterator[str]:
+def empty_splits(splits: Collection[str], held_out: int) -> Iterator[str]:
     """Say of each split that was asked for and got no pair what to change.
 
     Args:
-        pairs: of the run.
+        splits: those with a pair.
         held_out: how many tasks are held out.
     """
-    splits = {pair.split for pair in pairs}
-    if pairs and held_out and "validation" not in splits:
+    if splits and held_out and "validation" not in splits:
         yield (
             f"none of the {held_out} held-out tasks has a pair, so there is no validation pair; raise "
             "pairs.validation_share or make more tasks."
         )
-    if pairs and "train" not in splits:
+    if splits and "train" not in splits:
         yield (
             f"all tasks with a pair are among the {held_out} held-out ones, so there is no training pair; lower "
             "pairs.validation_share or make more tasks."
