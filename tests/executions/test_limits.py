@@ -1,8 +1,10 @@
 """The stage in the sandbox that the config describes: programs that meet each limit, and one from elsewhere."""
 
+import gc
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from codedpo.core.records import Execution, Reject, Solution, Task, Test
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.executions.stage import run
-from codedpo.sandbox.base import Check, Job
+from codedpo.sandbox.base import Check, Job, Matrix
 from codedpo.sandbox.local import LocalSandbox
 from codedpo.services import Services
 
@@ -32,22 +34,33 @@ class Weak(LocalSandbox):
         super().__init__(*arguments, **options, layers=("seccomp",))
 
 
-def stage_of(folder: Path, solutions: list[str], tests: int = 1, **sections: Any) -> StageFolder:
-    config = Config.model_validate({"name": "test", **sections})
+def tables_of(folder: Path, solutions: list[str], tests: int, tasks: int) -> dict[type, list[Path]]:
+    ids = [f"t{number:06d}" for number in range(tasks)]
     rows: dict[type, list[Any]] = {
-        Task: [Task("t000000", "s000000", [], "Double x.", "def f(x):", "f")],
+        Task: [Task(task, "s000000", [], "Double x.", "def f(x):", "f") for task in ids],
         Solution: [
-            Solution(f"t000000/s{number:02d}", "t000000", "x", code) for number, code in enumerate(solutions)
+            Solution(f"{task}/s{number:02d}", task, "x", code)
+            for task in ids
+            for number, code in enumerate(solutions)
         ],
         Test: [
-            Test(f"t000000/a{number:02d}", "t000000", "x", f"assert f({number}) == {2 * number}",
+            Test(f"{task}/a{number:02d}", task, "x", f"assert f({number}) == {2 * number}",
                  f"f({number})", str(2 * number))
+            for task in ids
             for number in range(tests)
         ],
     }  # fmt: skip
-    inputs = {row_type: [folder / f"{row_type.__name__}.parquet"] for row_type in rows}
+    paths = {row_type: [folder / f"{row_type.__name__}.parquet"] for row_type in rows}
     for row_type, items in rows.items():
-        write_rows(inputs[row_type][0], row_type, items)
+        write_rows(paths[row_type][0], row_type, items)
+    return paths
+
+
+def stage_of(
+    folder: Path, solutions: list[str], tests: int = 1, tasks: int = 1, **sections: Any
+) -> StageFolder:
+    config = Config.model_validate({"name": "test", **sections})
+    inputs = tables_of(folder, solutions, tests, tasks)
     stage = StageFolder(folder / "4-executions").open({"stage": "executions"})
     voice = Voice(quiet=True)
     services = Services(config, folder, voice)
@@ -98,6 +111,26 @@ def test_a_sandbox_from_elsewhere_runs_where_its_level_is_accepted(tmp_path: Pat
     assert [row.isolation_level for row in read_rows(weak.parts_of(Execution), Execution)] == [1]
     with pytest.raises(BackendError, match="isolation level 1 on this machine and 2 is required"):
         stage_of(tmp_path / "strong", [DOUBLE], sandbox=section | {"minimum_level": 2})
+
+
+class OneByOne(LocalSandbox):
+    """Reads no job ahead, and counts the solutions that are held when it reads one."""
+
+    held: ClassVar[list[int]] = []
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Matrix]:
+        for number, job in enumerate(jobs):
+            if number % 20 == 0:
+                self.held.append(sum(type(one) is Solution for one in gc.get_objects()))
+            yield from super().run([job])
+
+
+def test_solutions_of_finished_parts_are_let_go(tmp_path: Path) -> None:
+    section = {"kind": "plugin", "path": f"{__name__}:OneByOne"}
+    stage = stage_of(tmp_path, [DOUBLE], tasks=200, shard_size=4, sandbox=section)
+    assert outcomes(stage) == ["passed"] * 200
+    assert len(OneByOne.held) == 10
+    assert max(OneByOne.held) < 150
 
 
 @pytest.mark.parametrize("workers", [1, 3])
