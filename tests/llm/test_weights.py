@@ -9,6 +9,8 @@ from tests.llm.tiny_models import save_tiny
 
 from codedpo.core.cache import cache_folder, lock
 from codedpo.core.errors import BackendError, ConfigError, DataError
+from codedpo.core.fingerprint import file_sha256
+from codedpo.llm import weights
 from codedpo.llm.gguf_header import read_header
 from codedpo.llm.weights import engine_gguf, hf_folder, resolve
 
@@ -50,6 +52,28 @@ def test_gguf_file_becomes_a_folder_and_an_engine_file(folder: Path, cache: Path
 def test_digest_follows_the_weights(folder: Path, tmp_path: Path) -> None:
     other = save_tiny("llama", tmp_path / "other")
     assert resolve(str(other)).digest != resolve(str(folder)).digest
+
+
+def test_weights_are_read_once_while_they_stay_as_they_are(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(path: Path) -> str:
+        read.append(path.suffix)
+        return file_sha256(path)
+
+    monkeypatch.setattr(weights, "file_sha256", counted)
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    digest = resolve(str(copy)).digest
+    files = len(read)
+    assert ".safetensors" in read
+    assert resolve(str(copy)).digest == digest
+    assert len(read) == files
+    with (copy / "config.json").open("a") as file:
+        file.write("\n")
+    assert resolve(str(copy)).digest != digest
+    assert read[files:] == [".json"]
 
 
 def test_a_revision_of_the_hub_is_another_model(

@@ -13,6 +13,7 @@ import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from codedpo.core.cache import cache_folder, lock
@@ -61,7 +62,7 @@ def resolve(name: str) -> ResolvedModel:
     if path.suffix == ".gguf":
         if not path.is_file():
             raise DataError(f"the model file {path} does not exist: give the path of a GGUF file")
-        return ResolvedModel(name, f"the file {path}", file_sha256(path), gguf=path)
+        return ResolvedModel(name, f"the file {path}", _sha256(path), gguf=path)
     hub_id, _, revision = name.partition("@")
     if hub_id.count("/") == 1 and not name.startswith((".", "/", "~")):
         return from_folder(_snapshot(hub_id, revision), name, f"{name} of the Hugging Face hub")
@@ -82,8 +83,19 @@ def from_folder(folder: Path, name: str, origin: str) -> ResolvedModel:
             f"{folder} is no model folder: it needs config.json and *.safetensors (pickled weights are not read)"
         )
     files = sorted({path for pattern in FOLDER_FILES for path in folder.glob(pattern)})
-    digest = digest_of({path.name: file_sha256(path) for path in files})
+    digest = digest_of({path.name: _sha256(path) for path in files})
     return ResolvedModel(name, origin, digest, folder=folder)
+
+
+def _sha256(path: Path) -> str:
+    """Return the sha256 of a file, read once a process while it stays as it is: every variant of a run asks."""
+    status = path.stat()
+    return _sha256_of(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, *_state: int) -> str:
+    return file_sha256(path)
 
 
 def hf_folder(model: ResolvedModel) -> Path:
@@ -179,7 +191,7 @@ def _embedded(name: str) -> ResolvedModel:
         origin = f"the official weights {pinned.hub_id} of the Hugging Face hub"
         return from_folder(_snapshot(pinned.hub_id), name, origin)
     path = pinned_gguf(name)
-    digest = file_sha256(path)
+    digest = _sha256(path)
     if digest != pinned.sha256:
         raise DataError(
             f"{path} has sha256 {digest}, expected {pinned.sha256}: remove it and run again to fetch it anew"
