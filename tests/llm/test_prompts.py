@@ -22,6 +22,11 @@ def test_turns_alternate_and_end_with_the_question() -> None:
     assert "[assistant]\npass" in messages[-1].content, "a value cannot open a turn"
 
 
+def test_requests_share_their_examples() -> None:
+    first, second = (conversation("codedpo.tasks", "concepts.txt", code=code) for code in "ab")
+    assert all(one.content is other.content for one, other in zip(first[:-1], second[:-1], strict=True))
+
+
 def test_a_missing_value_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="concepts"):
         conversation("codedpo.tasks", "task.txt")

@@ -14,7 +14,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.records import Reject, Seed
 from codedpo.core.stage import StageFolder
 from codedpo.core.tables import read_rows
-from codedpo.seeds.stage import run
+from codedpo.seeds.stage import Candidate, candidates, run
 from codedpo.services import Services
 
 MODULES = (
@@ -71,6 +71,11 @@ def test_seeds_are_whole_functions_with_their_origin(tmp_path, library, source, 
     reasons = Counter(reject.reason for reject in rejects)
     assert {"no_docstring", "no_return", "not_standard_library"} <= reasons.keys()
     assert [seed.seed_id for seed in seeds] == [f"s{number:06d}" for number in range(len(seeds))]
+
+
+def test_functions_do_not_hold_the_files_that_they_are_of(source):
+    found = [one for one in candidates(0, source, SeedsConfig()) if isinstance(one, Candidate)]
+    assert {one.file.text for one in found} == {""}
 
 
 def test_copies_are_near_duplicates_of_the_first(tmp_path, source, data_folder):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
@@ -29,7 +30,10 @@ def _sections(package: str, name: str) -> tuple[tuple[Role, "Template"], ...]:
 
 def conversation(package: str, name: str, **values: Any) -> tuple[Message, ...]:
     """Fill in ``prompts/NAME`` of a package (jinja2); a value that the file names and nobody gives is an error."""
-    return tuple(Message(role, template.render(**values)) for role, template in _sections(package, name))
+    # Interned, since the worked examples are the same in the requests for all seeds.
+    return tuple(
+        Message(role, sys.intern(template.render(**values))) for role, template in _sections(package, name)
+    )
 
 
 def sampling_of(section: SamplingConfig, stop: tuple[str, ...] = ()) -> Sampling:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codedpo.benchmarks.decontamination import Decontaminator
 from codedpo.context import StageContext
@@ -24,6 +24,7 @@ class Candidate:
     source: int
     """Index of its source in the config."""
     file: SourceFile
+    """Without its text."""
     function: Function
 
     @property
@@ -81,8 +82,11 @@ def candidates(index: int, source: SourceConfig, settings: SeedsConfig) -> Itera
         if reason:
             yield Reject(file_id, reason, license_text(file.license) if reason == "license" else "")
             continue
+        origin = replace(
+            file, text=""
+        )  # functions are held until the end, the files that they are of need not be
         for function in extract(file.text):
-            candidate = Candidate(index, file, function)
+            candidate = Candidate(index, origin, function)
             reason = keep(function, settings)
             yield Reject(candidate.row_id, reason, _detail(function, reason)) if reason else candidate
 

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from codedpo.benchmarks.decontamination import Decontaminator
@@ -10,7 +12,7 @@ from codedpo.core.config import Config
 from codedpo.core.near_duplicates import near_duplicates
 from codedpo.core.records import Reject, Seed, Task, Text, TextKind
 from codedpo.core.tables import read_rows
-from codedpo.llm.base import Request
+from codedpo.llm.base import Reply, Request
 from codedpo.llm.prompts import conversation, sampling_of, text_row
 from codedpo.services import Services
 from codedpo.tasks.given import read_tasks
@@ -61,19 +63,39 @@ def run(context: StageContext) -> None:
     _check_rejects(context)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A reply and what it answers, of which the row that is written repeats the whole conversation."""
+
+    parent_id: str
+    kind: TextKind
+    request: Request
+    reply: Reply
+
+    def row(self) -> Text:
+        return text_row(self.request, self.reply, self.kind, self.parent_id)
+
+
 def _run_part(context: StageContext, part: Part[Seed]) -> None:
     config, seeds = context.config, part.items
     rejects: list[Reject] = []
-    texts = _ask(context, {seed.seed_id: concepts_request(seed, config) for seed in seeds}, TextKind.CONCEPTS)
+    listed = _ask(
+        context, {seed.seed_id: concepts_request(seed, config) for seed in seeds}, TextKind.CONCEPTS
+    )
     concepts = {
-        text.parent_id: parse_concepts(text.text) for text in texts if text.finish_reason != "refused"
+        answer.parent_id: parse_concepts(answer.reply.text)
+        for answer in listed
+        if answer.reply.finish_reason != "refused"
     }
     asked = [seed for seed in seeds if concepts.get(seed.seed_id)]
-    rejects.extend(_without_concepts(text) for text in texts if not concepts.get(text.parent_id))
-    requests = {seed.seed_id: task_request(seed, concepts[seed.seed_id], config) for seed in asked}
-    answers = _ask(context, requests, TextKind.TASK)
-    tasks = list(_tasks(seeds, concepts, answers, rejects))
-    part.write({Text: [*texts, *answers], Task: _checked(tasks, context, rejects)}, rejects)
+    rejects.extend(_without_concepts(answer.row()) for answer in listed if not concepts.get(answer.parent_id))
+    answers = _ask(
+        context,
+        {seed.seed_id: task_request(seed, concepts[seed.seed_id], config) for seed in asked},
+        TextKind.TASK,
+    )
+    tasks = _checked(list(_tasks(seeds, concepts, answers, rejects)), context, rejects)
+    part.write({Text: (answer.row() for answer in chain(listed, answers)), Task: tasks}, rejects)
 
 
 def _without_concepts(text: Text) -> Reject:
@@ -106,28 +128,31 @@ def _checked(tasks: Sequence[Task], context: StageContext, rejects: list[Reject]
     return _without_benchmarks(unlike, Decontaminator(problems), rejects)
 
 
-def _ask(context: StageContext, requests: Mapping[str, Request], kind: TextKind) -> list[Text]:
+def _ask(context: StageContext, requests: Mapping[str, Request], kind: TextKind) -> list[_Answer]:
     """Return the replies in the order of the requests, which is the order of the seeds."""
     by_id = {request.request_id: (parent_id, request) for parent_id, request in requests.items()}
-    texts: dict[str, Text] = {}
+    answers: dict[str, _Answer] = {}
     for reply in context.generate(list(requests.values()), f"{context.name}: {kind.value}"):
         parent_id, request = by_id[reply.request_id]
-        texts[parent_id] = text_row(request, reply, kind, parent_id)
-    return [texts[parent_id] for parent_id in requests]
+        answers[parent_id] = _Answer(parent_id, kind, request, reply)
+    return [answers[parent_id] for parent_id in requests]
 
 
 def _tasks(
-    seeds: Sequence[Seed], concepts: Mapping[str, list[str]], answers: Iterable[Text], rejects: list[Reject]
+    seeds: Sequence[Seed],
+    concepts: Mapping[str, list[str]],
+    answers: Iterable[_Answer],
+    rejects: list[Reject],
 ) -> Iterable[Task]:
     by_id = {seed.seed_id: seed for seed in seeds}
-    for text in answers:
-        if text.finish_reason == "refused":
-            rejects.append(Reject(text.text_id, "refused", text.text[:200]))
+    for answer in answers:
+        if answer.reply.finish_reason == "refused":
+            rejects.append(Reject(answer.row().text_id, "refused", answer.reply.text[:200]))
             continue
-        seed = by_id[text.parent_id]
-        parsed = parse_task(text.text, seed)
+        seed = by_id[answer.parent_id]
+        parsed = parse_task(answer.reply.text, seed)
         if isinstance(parsed, NoTask):
-            rejects.append(Reject(text.text_id, parsed.reason, parsed.detail))
+            rejects.append(Reject(answer.row().text_id, parsed.reason, parsed.detail))
             continue
         yield Task(
             task_id=f"t{seed.seed_id[1:]}",
