@@ -63,26 +63,34 @@ CONFIG = Config(name="e", pairs=PairsConfig(validation_share=0.7))
 """Holds out t1 and t2."""
 
 
+def held_out_of(folder, pairs, tests):
+    inputs = {}
+    for row_type, rows in {Pair: pairs, Task: [task(one) for one in TASK_IDS], Test: tests}.items():
+        inputs[row_type] = [folder / f"{row_type.__name__}.parquet"]
+        write_rows(inputs[row_type][0], row_type, rows)
+    own = StageFolder(folder / "8-evaluation")
+    return held_out.tasks_of(StageContext("evaluation", CONFIG, own, inputs, {}, None, Voice(quiet=True)))
+
+
 @pytest.mark.parametrize(
     "pairs", [[], [pair("t0", "train")], [pair(one, "validation") for one in ("t1", "t2", "t1")]]
 )
-def test_held_out_tasks_are_the_same_whoever_has_a_pair(pairs):
-    tests = [test for task_id in TASK_IDS for test in own_tests(task_id)]
-    found = held_out.tasks_of(CONFIG, pairs, [task(one) for one in TASK_IDS], tests)
+def test_held_out_tasks_are_the_same_whoever_has_a_pair(tmp_path, pairs):
+    found = held_out_of(tmp_path, pairs, [test for task_id in TASK_IDS for test in own_tests(task_id)])
     assert [one.task_id for one in found] == ["t1", "t2"]
     assert found[0].prompt == request_of("t1")
     assert [test.test_id for test in found[0].tests] == ["t1/a0", "t1/a1", "t1/a2", "t1/a3"]
 
 
-def test_a_held_out_task_without_tests_is_not_asked():
-    found = held_out.tasks_of(CONFIG, [], [task(one) for one in TASK_IDS], own_tests("t2"))
+def test_a_held_out_task_without_tests_is_not_asked(tmp_path):
+    found = held_out_of(tmp_path, [], own_tests("t2"))
     assert [one.task_id for one in found] == ["t2"]
 
 
-def test_pairs_of_another_prompt_are_refused():
+def test_pairs_of_another_prompt_are_refused(tmp_path):
     pairs = [replace(pair("t1", "validation"), prompt="Please double.")]
     with pytest.raises(DataError, match="held-out task t1: the prompt of its pairs is not the message"):
-        held_out.tasks_of(CONFIG, pairs, [task("t0"), task("t1"), task("t2")], own_tests("t1"))
+        held_out_of(tmp_path, pairs, own_tests("t1"))
 
 
 class Replayed:

@@ -42,10 +42,8 @@ class HeldOutTask:
         return f"{HELD_OUT}/{self.task_id}"
 
 
-def tasks_of(
-    config: Config, pairs: Sequence[Pair], tasks: Sequence[Task], tests: Sequence[Test]
-) -> tuple[HeldOutTask, ...]:
-    """Return the held-out tasks that have a test, in the order of ``tasks``.
+def tasks_of(context: StageContext) -> tuple[HeldOutTask, ...]:
+    """Read the held-out tasks that have a test, in the order of all tasks.
 
     They are the same for every variant of a run, since a ranking does not change them: tasks without a pair are asked
     too, by the message that asked for their solutions.
@@ -53,13 +51,15 @@ def tasks_of(
     Raises:
         DataError: the prompt of a task's pairs is another message.
     """
-    held_out = held_out_tasks((task.task_id for task in tasks), config.pairs.validation_share, config.seed)
+    task_ids = context.columns(Task, "task_id").column(0).to_pylist()
+    share, seed = context.config.pairs.validation_share, context.config.seed
+    held_out = sorted(held_out_tasks(task_ids, share, seed))
     tests_of: dict[str, list[Test]] = defaultdict(list)
-    for test in tests:
+    for test in context.find(Test, "task_id", held_out):
         tests_of[test.task_id].append(test)
-    prompts = {pair.task_id: pair.prompt for pair in pairs}
+    prompts = {pair.task_id: pair.prompt for pair in context.find(Pair, "task_id", held_out)}
     found = []
-    for task in (task for task in tasks if task.task_id in held_out and tests_of[task.task_id]):
+    for task in (task for task in context.find(Task, "task_id", held_out) if tests_of[task.task_id]):
         prompt = _prompt(task)
         if prompts.get(task.task_id, prompt) != prompt:
             raise DataError(

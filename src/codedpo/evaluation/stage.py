@@ -8,7 +8,7 @@ from pathlib import Path
 from codedpo.benchmarks.base import Problem
 from codedpo.context import Part, StageContext
 from codedpo.core.config import ModelConfig
-from codedpo.core.records import Metric, Pair, Sample, Speed, Task, Test
+from codedpo.core.records import Metric, Sample, Speed
 from codedpo.core.registry import load
 from codedpo.core.tables import read_rows, write_atomically
 from codedpo.evaluation import held_out
@@ -132,7 +132,7 @@ def _held_out_tasks(context: StageContext) -> tuple[held_out.HeldOutTask, ...]:
     """Return the run's held-out tasks where the config asks for them; where there are none, say so."""
     if not context.config.evaluation.held_out_tasks:
         return ()
-    found = held_out.tasks_of(context.config, context.read(Pair), context.read(Task), context.read(Test))
+    found = held_out.tasks_of(context)
     if not found:
         context.voice.say(
             "evaluation.held_out_tasks: no task with a test was held out, so none is asked; "

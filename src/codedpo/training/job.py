@@ -28,7 +28,7 @@ ShowProgress = Callable[[str, int, int], AbstractContextManager[Advance]]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a training needs but the pairs."""
+    """All that a training needs; who calls ``train`` reads the pairs."""
 
     base: str
     """Hugging Face folder of the base weights."""
@@ -43,6 +43,8 @@ class Job:
     weights_digest: str = ""
     references: tuple[str, ...] = ()
     """Files of reference log-probabilities of the runs that this one is based on."""
+    pairs: tuple[str, ...] = ()
+    """Parts of the table of pairs."""
 
     def to_json(self) -> str:
         """Return the job as JSON."""
@@ -53,7 +55,8 @@ class Job:
         """Read a job from JSON."""
         values = json.loads(text)
         config = TrainingConfig.model_validate_json(json.dumps(values["config"]))
-        return cls(**values | {"config": config, "references": tuple(values["references"])})
+        files = {name: tuple(values[name]) for name in ("references", "pairs")}
+        return cls(**values | files | {"config": config})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from codedpo.context import StageContext
 from codedpo.core import errors
 from codedpo.core.errors import BackendError, CodedpoError
 from codedpo.core.records import Pair, Reject, TrainingStep
-from codedpo.core.tables import read_rows, write_atomically, write_rows
+from codedpo.core.tables import read_rows, write_atomically
 from codedpo.llm.device import choose_device
 from codedpo.llm.gguf_export import export_folder
 from codedpo.llm.weights import check_export, hf_folder
@@ -23,7 +23,7 @@ from codedpo.services import Services
 from codedpo.training.loading import check_architecture, load_tokenizer
 from codedpo.training.reference import REFERENCE
 from codedpo.training.trainers import check_tracker
-from codedpo.training.worker import JOB, LOG, PAIRS, REJECTS, STEPS
+from codedpo.training.worker import JOB, LOG, REJECTS, STEPS
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -101,9 +101,9 @@ def _write_job(context: StageContext, folder: Path) -> None:
         context.config.resources.device,
         weights.digest,
         tuple(str(run / folder.name / REFERENCE) for run in context.services.base_runs()),
+        tuple(str(path.resolve()) for path in context.inputs[Pair]),
     )
     write_atomically(folder / JOB, job.to_json().encode())
-    write_rows(folder / PAIRS, Pair, context.read(Pair))
 
 
 def _events(folder: Path, processes: int) -> Iterator[dict[str, Any]]:
@@ -176,6 +176,6 @@ def run(context: StageContext) -> None:
             part.count(name, value)
         steps = read_rows([folder / STEPS], TrainingStep)
         part.write({TrainingStep: steps}, read_rows([folder / REJECTS], Reject))
-        for name in (JOB, PAIRS, STEPS, REJECTS):
+        for name in (JOB, STEPS, REJECTS):
             (folder / name).unlink()
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -21,7 +21,7 @@ from codedpo.core.records import Pair, Reject, TrainingStep
 from codedpo.core.tables import read_rows, write_rows
 from codedpo.training import processes
 
-JOB, PAIRS, STEPS, REJECTS, LOG = "job.json", "pairs.parquet", "steps.parquet", "rejects.parquet", "log.txt"
+JOB, STEPS, REJECTS, LOG = "job.json", "steps.parquet", "rejects.parquet", "log.txt"
 
 
 def _end_with_parent() -> None:
@@ -55,7 +55,7 @@ def main(folder: Path) -> int:
             from codedpo.training.job import Job, train
 
             job = Job.from_json((folder / JOB).read_text(encoding="utf-8"))
-            trained = train(job, read_rows([folder / PAIRS], Pair), progress)
+            trained = train(job, read_rows([Path(part) for part in job.pairs], Pair), progress)
         except CodedpoError as error:
             tell(error=type(error).__name__, text=str(error))
             return int(error.exit_code)
