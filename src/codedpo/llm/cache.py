@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from codedpo.core.errors import DataError
-from codedpo.core.tables import write_atomically
+from codedpo.core.tables import replacing
 from codedpo.llm.base import Generator, ReceivesAhead, Reply, Request
 from codedpo.llm.recorded import read_recording
 
@@ -247,17 +247,17 @@ def export_recording(cache: Path, target: Path, model: str = "") -> int:
     if not cache.exists():
         raise DataError(f"there is no request cache {cache}; name the requests.sqlite of a run.")
     connection = _connect(cache)
-    lines: list[str] = []
-    described: set[str] = set()
+    count, described = 0, ""
     query = f"SELECT model, key, {_COLUMNS} FROM replies WHERE ? IN ('', model) ORDER BY key, model, position"
-    requests = dict(connection.execute("SELECT key, request FROM requests"))
     names = ("model", "key", *_COLUMNS.split(", "))
-    for row in connection.execute(query, (model,)):
-        line = dict(zip(names, row, strict=True))
-        if line["key"] not in described:
-            described.add(line["key"])
-            line |= json.loads(requests[line["key"]])
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    with replacing(target) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as lines:
+        for row in connection.execute(query, (model,)):
+            line = dict(zip(names, row, strict=True))
+            if line["key"] != described:
+                described = line["key"]
+                ((request,),) = connection.execute("SELECT request FROM requests WHERE key = ?", (described,))
+                line |= json.loads(request)
+            lines.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+            count += 1
     connection.close()
-    write_atomically(target, gzip.compress("".join(lines).encode(), mtime=0))
-    return len(lines)
+    return count
