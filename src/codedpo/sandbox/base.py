@@ -29,6 +29,7 @@ class Limits:
     memory_mib: int = 512
     """Address space beyond that of the empty child; twice that while it is timed, since copies are loaded."""
     threads: int = 12
+    """Solutions that are timed against each other share the sum of theirs."""
     output_kib: int = 4096
     """Returned values of all tests together, or the standard output of one program."""
     timeouts_per_solution: int = 2

@@ -33,7 +33,8 @@ from codedpo.sandbox.timed_child import (
 
 _libc = ctypes.CDLL(None)
 _PASSES_TO_GET_READY, _SAMPLES_TO_GET_READY, _LOADS_TO_GET_READY = 2, 40, 10
-"""Where a single pass takes all the time that it may, takes less than a sample, or loading takes all the time."""
+"""What getting ready may take: passes that each use all their time, or else samples, and loads that each use all
+their time (the solution's own, and those of copies while it is found out whether it remembers)."""
 _SLACK_NS = 300_000
 """What a child may use around its sample: waking up, reading the command, writing the result."""
 _POLL_SECONDS = 0.05
@@ -89,7 +90,7 @@ class _Runner:
     def sample(self, kind: int) -> float:
         """Ask for one sample; return nanoseconds of one pass, or 0 where the child failed or took too long.
 
-        It then ends: one that loops would disturb those beside it.
+        A child that did is killed: one that loops would disturb those beside it.
 
         Args:
             kind: the command to get ready.

@@ -63,6 +63,9 @@ def serve(source: str, calls: list[str], sample_ns: int) -> None:
                 spent = _duration(series)
                 os.write(OUTLET, SAMPLE.pack(spent, count))
                 continue
+            if command[0] != LATER_PASSES:
+                # Before it is found how many copies fit, since it takes of the same memory.
+                evictor = evictor or b"\1" * _CACHES
             if command[0] in (EXPLORE, LATER_PASSES):
                 if not passes:
                     first = _duration([one_pass])
@@ -72,7 +75,6 @@ def serve(source: str, calls: list[str], sample_ns: int) -> None:
                 count, series = passes, itertools.repeat(one_pass, passes)
                 gc.collect()
             else:
-                evictor = evictor or b"\1" * _CACHES
                 series = ()
                 series = _fresh(load, command[0], evictor)
                 count = len(series)
