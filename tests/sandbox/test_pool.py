@@ -209,7 +209,7 @@ def test_idle_workers_that_died_are_not_taken_for_victims_of_a_request() -> None
         worker = start_any()
         started.append(worker)
         if len(started) <= 2:
-            both.wait()
+            both.wait(60)
         return worker
 
     before = set(psutil.Process().children())
