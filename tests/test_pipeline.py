@@ -186,6 +186,28 @@ def test_runs_that_are_moved_together_keep_what_one_adopted(tmp_path: Path, serv
     assert seeds.folder.path == stage_path(new / "other", "seeds") == new / "base" / "1-seeds"
 
 
+def test_a_run_that_is_moved_alone_adopts_again(tmp_path: Path, server: ReplayServer) -> None:
+    base = config_of(tmp_path, server.url, "name=base")
+    run(base, "seeds")
+    (tmp_path / "deeper" / "place").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "deeper" / "place"):
+        run(config_of(folder, server.url, f"base_run={base.run_folder}", "name=other"), "seeds")
+        assert stage_path(folder / "other", "seeds") == base.run_folder / "1-seeds"
+        if folder == tmp_path:
+            shutil.move(folder / "other", folder / "deeper" / "place" / "other")
+
+
+def test_a_torn_stage_can_be_redone(tmp_path: Path, server: ReplayServer) -> None:
+    config = config_of(tmp_path, server.url)
+    run(config)
+    summary = config.run_folder / "2-tasks" / "stage.json"
+    summary.write_text("{")
+    with pytest.raises(DataError, match="remove its stage folder"):
+        run(config)
+    run(config, redo="tasks")
+    assert StageFolder(summary.parent).summary() is not None
+
+
 @pytest.mark.parametrize(
     ("redo", "changes", "error"),
     [
@@ -246,6 +268,7 @@ def test_a_source_of_seeds_that_has_changed_is_stale_and_one_that_is_gone_is_not
     assert written(config.run_folder / "1-seeds") == before
     with pytest.raises(ConfigError, match="does not exist"):
         run(config, "seeds", redo="seeds")
+    assert written(config.run_folder / "1-seeds") == before
 
 
 def test_a_source_of_seeds_may_be_mended_after_the_stage_failed(tmp_path: Path, server: ReplayServer) -> None:

@@ -20,7 +20,7 @@ from codedpo.core.progress import Voice
 from codedpo.core.stage import StageFolder, StageSummary
 from codedpo.manifest import note_origins, record_attempt
 from codedpo.plan import outlook
-from codedpo.seeds.sources import source_digest
+from codedpo.seeds.sources import check_source, source_digest
 from codedpo.services import Services
 from codedpo.settings import check_settings
 from codedpo.stages import STAGE_NAMES, STAGES, Stage, own_path, stage_path, stage_position, stages_until
@@ -147,8 +147,12 @@ def stage_checks(config: Config, until: str, redo: str = "") -> dict[str, Callab
     first_redone = stage_position(redo) if redo else len(STAGES)
     found: dict[str, Callable[[Services], str]] = {}
     for stage in stages_until(until, config):
-        done = StageFolder(stage_path(config.run_folder, stage.name)).summary() is not None
-        is_needed = not done or stage.name == "executions" or stage_position(stage.name) >= first_redone
+        # What is to be redone is not read: it may be torn.
+        is_needed = (
+            stage.name == "executions"
+            or stage_position(stage.name) >= first_redone
+            or StageFolder(stage_path(config.run_folder, stage.name)).summary() is None
+        )
         if is_needed and hasattr(module := _module_of(stage), "check"):
             found[stage.name] = module.check
     return found
@@ -212,7 +216,8 @@ def _run_stage(
     identity = identity_of(stage, config, services, summaries, next(filter(None, stored), None))
     note_origins(config.run_folder, services, voice)
     own = own_path(config.run_folder, stage.name)
-    if may_adopt and not own.exists() and _adopt(config, stage, identity):
+    # A folder that was adopted is gone where one of the two runs was moved alone.
+    if may_adopt and not StageFolder.of(own).path.exists() and _adopt(config, stage, identity):
         voice.say(
             f"{stage.name}: adopted from {config.base_run}",
             style="dim",
@@ -326,6 +331,9 @@ def run_one(
             _check_model(
                 [stage for stage in stages if not any(map(StageFolder.summary, places[stage]))], services
             )
+            if first_redone == 0:  # else a source that is gone counts as unchanged
+                for source in config.seeds.sources:
+                    check_source(source)
             for stage in redone:  # only now, so that a run which cannot begin deletes nothing
                 StageFolder(own_path(folder, stage.name)).remove()
             if is_new and (line := outlook(config, until)):

@@ -58,7 +58,21 @@ def read(source: SourceConfig) -> Iterator[SourceFile | Reject]:
         DataError: the archive or table is broken or lacks a column.
         BackendError: the package cannot be downloaded.
     """
+    check_source(source)
     return {"pypi": _read_package, "folder": _read_folder, "rows": _read_rows}[source.kind](source)
+
+
+def check_source(source: SourceConfig) -> None:
+    """See that a folder or table is on this machine.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    path = Path(source.path)
+    if source.kind == "folder" and not path.is_dir():
+        raise ConfigError(f"the seed folder {path} does not exist; mend seeds.sources.path.")
+    if source.kind == "rows" and not path.exists():
+        raise ConfigError(f"the table {path} does not exist; mend seeds.sources.path.")
 
 
 def _decoded(repo_name: str, path: str, license_name: str, data: bytes) -> SourceFile | Reject:
@@ -148,8 +162,6 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _read_folder(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     folder = Path(source.path)
-    if not folder.is_dir():
-        raise ConfigError(f"the seed folder {folder} does not exist; mend seeds.sources.path.")
     name = source.name or folder.resolve().name
     for relative, path in _files(folder):
         yield _decoded(name, relative, source.license.lower(), path.read_bytes())
@@ -166,8 +178,6 @@ def _tables(folder: Path) -> list[Path]:
 
 def _read_rows(source: SourceConfig) -> Iterator[SourceFile | Reject]:
     path = Path(source.path)
-    if not path.exists():
-        raise ConfigError(f"the table {path} does not exist; mend seeds.sources.path.")
     tables = _tables(path) if path.is_dir() else [path]
     if not tables:
         raise ConfigError(
