@@ -132,6 +132,7 @@ def test_call_against_value(code: str, call: str, expected: str) -> None:
                 "n = 0\nfor x in [1, 2]:\n    n += x\n    assert f(x) == n",
                 "seen = []\nfor x in [1, 2]:\n    seen.append(x)\n    assert f(x) == seen",
                 "last = 0\nfor x in [1, 2]:\n    assert f(last) == x\n    last = x",
+                "n = 0\nfor x in [1, 2]:\n    n += 1\n    assert f(x) == 3",
             )
         ),
         (
@@ -205,6 +206,35 @@ def test_a_statement_that_is_too_deep_gives_nothing_an_older_value() -> None:
     deep = f"y = x.pop({' + '.join(['1'] * 300)})"
     found = extract_tests(f"r = 1\nx = [2, 3]\nr = f(x.pop())\n{deep}\nassert f(4) == r", "f", 5)
     assert [reason for reason, _ in found.dropped] == [Dropped.TOO_DEEP, Dropped.UNDEFINED_NAME]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "for x in [1, 2]:\n    self.assertEqual(f(x), 3)",
+        "import logging\nfor x in [1, 2]:\n    logging.info(x)\n    assert f(x) == 3",
+        "for x in [1, 2]:\n    try:\n        f(x)\n    except KeyError as e:\n        print(e)\n    assert f(x) == 3",
+        "for x in [1, 2]:\n    y = [z for z in f(x)]\n    assert f(x) == 3",
+    ],
+)
+def test_rounds_that_need_no_earlier_one_are_a_test_each(code: str) -> None:
+    assert [test.code for test in extract_tests(code, "f", 5).tests] == [
+        "assert f(1) == 3",
+        "assert f(2) == 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        ("for x in range(3):\n    self.assertEqual(f(x), 3)", 0),
+        ("x = [1, 2]\nself.assertEqual(f(x.pop()), 1)\nself.assertEqual(f(x), 3)", 1),
+        ("np.random.seed(1)\nx = np.random.rand()\nassert f(x) == 3", 0),
+    ],
+)
+def test_what_calls_a_method_of_something_unknown_is_no_test(code: str, kept: int) -> None:
+    found = extract_tests(code, "f", 5)
+    assert (len(found.tests), [reason for reason, _ in found.dropped]) == (kept, [Dropped.UNDEFINED_NAME])
 
 
 @pytest.mark.parametrize(

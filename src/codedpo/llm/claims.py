@@ -11,6 +11,8 @@ from codedpo.llm.values import value_of
 Claim = ast.expr | ast.stmt
 """An expression that must hold, or a statement that must not raise."""
 _MOST_UNROLLED = 20
+_CONDITIONAL = (ast.If, ast.For, ast.While, ast.Try, ast.Match)
+"""Give names a value in some rounds only."""
 
 
 def has_assertion(statement: ast.stmt) -> bool:
@@ -36,9 +38,8 @@ def claims_in(
             yield from claims_in(statement.body, inside, entry_point)
         elif is_too_deep(statement):
             yield statement, visible
-            if not is_assertion(
-                statement
-            ):  # What it changes, and what follows from that, has no value that is known.
+            if not is_assertion(statement):
+                # What it changes, and what follows from that, has no value that is known.
                 visible = [
                     one for one in visible if isinstance(one.node, (ast.Import, ast.ImportFrom, *SCOPES))
                 ]
@@ -65,9 +66,14 @@ def _if_it_changes_any(statement: ast.stmt, before: Sequence[Statement]) -> list
     if not before:
         return []
     one = Statement(statement)
-    names = one.altered if isinstance(statement, ast.Assert | ast.Expr) else one.bound | one.altered
-    names = names - modules(before)
+    names = _changed(one) - modules(before)
     return [one] if any(earlier.changes(names) for earlier in before) else []
+
+
+def _changed(one: Statement) -> set[str]:
+    """Return the names that a statement binds or changes; ``self.assertEqual`` does not change ``self``."""
+    is_claim = isinstance(one.node, ast.Assert | ast.Expr) and is_assertion(one.node)
+    return one.altered if is_claim else one.bound | one.altered
 
 
 def _is_opened(
@@ -127,7 +133,7 @@ def _unrolled(loop: ast.For, visible: Sequence[Statement]) -> list[list[ast.stmt
         if not isinstance(sequence, ast.List | ast.Tuple):
             return None
         elements = sequence.elts
-    if len(elements) > _MOST_UNROLLED or loop.orelse or _uses_earlier_rounds(loop):
+    if len(elements) > _MOST_UNROLLED or loop.orelse or _uses_earlier_rounds(loop, visible):
         return None
     rounds = []
     for element in elements:
@@ -138,15 +144,15 @@ def _unrolled(loop: ast.For, visible: Sequence[Statement]) -> list[list[ast.stmt
     return rounds
 
 
-def _uses_earlier_rounds(loop: ast.For) -> bool:
+def _uses_earlier_rounds(loop: ast.For, visible: Sequence[Statement]) -> bool:
     """Tell whether a round reads or changes what an earlier one left, ``total += x``: alone it would say otherwise."""
     body = [Statement(statement) for statement in loop.body]
-    changed = set().union(*(one.bound | one.altered for one in body))
-    own = {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+    changed = set().union(*map(_changed, body)) - modules(visible)
+    targets = [loop.target, *(node.target for node in ast.walk(loop) if isinstance(node, ast.comprehension))]
+    own = {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
     for one in body:
-        replaces = isinstance(one.node, (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, *SCOPES))
-        used = one.read | one.altered | (set() if replaces else one.bound)
-        if used & changed - own:
+        if (one.read & changed) - own:
             return True
-        own |= one.bound
+        if not isinstance(one.node, _CONDITIONAL):
+            own |= one.given
     return False

@@ -15,15 +15,22 @@ _CHANGING_METHOD = re.compile(
 
 
 def loaded_names(nodes: Iterable[ast.AST]) -> set[str]:
-    """Return the names that ``nodes`` read from outside themselves; a function's own variables do not count."""
+    """Return the names that ``nodes`` read from outside themselves.
+
+    A function's own variables and a handler's error do not count; ``n += 1`` reads ``n``.
+    """
     names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             names.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             names |= _free_names(node)
+        elif isinstance(node, ast.ExceptHandler):
+            names |= loaded_names(ast.iter_child_nodes(node)) - {node.name}
         else:
             names |= loaded_names(ast.iter_child_nodes(node))
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                names.add(node.target.id)
     return names
 
 
@@ -40,26 +47,16 @@ def _free_names(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -
     body = [function.body] if isinstance(function, ast.Lambda) else function.body
     shared: set[str] = set()
     for statement in body:
+        own |= given_names(statement)
         for node in _own_scope(statement):
             if isinstance(node, ast.Global | ast.Nonlocal):
                 shared.update(node.names)
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                own.add(node.id)
-            elif isinstance(node, SCOPES):
-                own.add(node.name)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                own.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ExceptHandler) and node.name:
-                own.add(node.name)
     outside = [child for child in ast.iter_child_nodes(function) if child not in body]
     return (loaded_names(body) - (own - shared)) | shared | loaded_names(outside)
 
 
-def bound_names(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement gives a value to or changes in place, in its own scope.
-
-    ``f.cache = {}``, ``table[0] = 1`` and ``table.append(1)`` change ``f`` and ``table``.
-    """
+def given_names(statement: ast.AST) -> set[str]:
+    """Return the names that a statement gives a value to in its own scope."""
     names: set[str] = set()
     for node in _own_scope(statement):
         if isinstance(node, SCOPES):
@@ -68,7 +65,17 @@ def bound_names(statement: ast.stmt) -> set[str]:
             names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             names.add(node.id)
-        elif isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
+    return names
+
+
+def bound_names(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement gives a value to or changes in place, in its own scope.
+
+    ``f.cache = {}``, ``table[0] = 1`` and ``table.append(1)`` change ``f`` and ``table``.
+    """
+    names = given_names(statement)
+    for node in _own_scope(statement):
+        if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load):
             names.add(root_name(node))
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             function = node.value.func
@@ -81,6 +88,11 @@ class Statement:
 
     def __init__(self, node: ast.stmt) -> None:
         self.node = node
+
+    @cached_property
+    def given(self) -> set[str]:
+        """The names that it gives a value to: ``given_names``."""
+        return given_names(self.node)
 
     @cached_property
     def bound(self) -> set[str]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from codedpo.llm.assertions import MOST_LEVELS, calls, catches_everything, is_too_deep, split
 from codedpo.llm.claims import Claim, claims_in, has_assertion
-from codedpo.llm.names import Statement, bound_names, loaded_names, needed
+from codedpo.llm.names import Statement, given_names, loaded_names, needed
 from codedpo.llm.source import code_blocks, parsable_statements, without_thoughts
 from codedpo.llm.values import with_values
 
@@ -120,8 +120,8 @@ def _test(claim: Claim, before: Sequence[Statement], entry_point: str) -> Parsed
     parts = split(claim, entry_point) if isinstance(claim, ast.expr) and not setup else None
     # What is compared with a constant leaves the constant's names (math.inf) behind.
     read = loaded_names([ast.parse(parts[0]) if parts else claim]).union(*(one.read for one in setup))
-    bound = _bound_names(claim).union(*(one.bound for one in setup))
-    if read - bound - _BUILTINS - {entry_point}:
+    given = given_names(claim) if isinstance(claim, ast.stmt) else set()
+    if read.difference(given, *(one.given for one in setup)) - _BUILTINS - {entry_point}:
         return Dropped.UNDEFINED_NAME
     if parts:
         return _of_length(ParsedTest(_split_code(claim, parts), *parts))
@@ -151,9 +151,3 @@ def _split_code(claim: Claim, parts: tuple[str, str]) -> str:
 
 def _of_length(test: ParsedTest) -> ParsedTest | Dropped:
     return test if len(test.code) <= _MOST_CHARACTERS else Dropped.TOO_LONG
-
-
-def _bound_names(claim: Claim) -> set[str]:
-    """Return the names that a claim gives a value to and may read itself, those of its handlers among them."""
-    caught = {node.name for node in ast.walk(claim) if isinstance(node, ast.ExceptHandler) and node.name}
-    return caught | (bound_names(claim) if isinstance(claim, ast.stmt) else set())
