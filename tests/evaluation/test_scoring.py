@@ -191,9 +191,10 @@ def test_a_problem_with_fewer_samples_does_not_lower_k_for_all():
     assert (found["difference", "pass@10"].value, found["difference", "pass@10"].count) == (0.5, 2)
 
 
-def test_most_problems_with_fewer_samples_have_no_figure_of_a_few():
-    rows = samples("before", [[1] * 10, [1], [0]])
-    assert {row.name for row in scoring.metrics_of(rows, 3)} == {"pass@1", "pass@1 without extraction"}
+@pytest.mark.parametrize(("others", "is_given"), [([[1]], True), ([[1], [0]], False)])
+def test_a_figure_of_fewer_than_half_of_the_problems_is_left_out(others, is_given):
+    rows = samples("before", [[1] * 10, *others])
+    assert ("pass@10" in {row.name for row in scoring.metrics_of(rows, 3)}) == is_given
 
 
 def test_one_model_alone_has_no_difference():

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -86,6 +87,49 @@ def test_a_reply_is_in_the_file_when_it_is_handed_out(tmp_path: Path) -> None:
     for number in range(3):
         next(stream)
         assert export_recording(tmp_path / "cache.sqlite", tmp_path / "recording.jsonl.gz") == number + 1
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from codedpo.llm.base import Message, Request, Sampling
+from codedpo.llm.cache import CachedGenerator
+
+class Silent:
+    identity = "numbers"
+    def generate(self, requests):
+        return iter(())
+
+if os.getuid() == 0:
+    os.setuid(65534)  # Root may write everywhere.
+base, own = map(Path, sys.argv[1:])
+request = Request("a", (Message("user", "hello"),), Sampling(1.0), 3)
+print(len([*CachedGenerator(Silent(), own, [base]).generate([request])]))
+"""
+
+
+@pytest.mark.parametrize("is_left_open", [False, True])
+def test_a_base_run_may_lie_where_one_must_not_write(is_left_open: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:  # Others may not look into pytest's folder.
+        base, own = Path(name, "base", "requests.sqlite"), Path(name, "own", "requests.sqlite")
+        cache = CachedGenerator(Numbers(), base)
+        texts(cache.generate([ask(3)]))
+        if not is_left_open:
+            cache.close()
+        own.parent.mkdir()
+        for folder, mode in ((own.parent.parent, 0o755), (own.parent, 0o777), (base.parent, 0o555)):
+            folder.chmod(mode)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", READ_ONLY, str(base), str(own)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            base.parent.chmod(0o755)
+        assert (done.stdout, done.stderr) == ("3\n", "")
+        cache.close()
 
 
 def test_a_stream_that_was_left_early_loses_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median_low
+from statistics import median_high
 
 from codedpo.benchmarks.base import Benchmark, Problem, Timed
 from codedpo.core.records import Metric, Outcome, Sample
@@ -205,7 +205,7 @@ def metrics_of(
     for benchmark in dict.fromkeys(sample.benchmark for sample in ran):
         own = [sample for sample in ran if sample.benchmark == benchmark]
         counts = Counter((sample.model, sample.problem_id) for sample in own)
-        usual = median_low(counts.values())
+        usual = median_high(counts.values())
         enough = {
             k: [sample for sample in own if counts[sample.model, sample.problem_id] >= k]
             for k in sorted({*tries})

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -54,10 +55,30 @@ def _connect(path: Path) -> sqlite3.Connection:
                     raise
                 time.sleep(0.05)
     except sqlite3.Error as error:
-        raise DataError(
-            f"the request cache {path} cannot be opened ({error}); mend or remove the file."
-        ) from error
+        raise _unusable(path, error) from error
     return connection
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open the cache of another run, which may lie where this one must not write.
+
+    Raises:
+        DataError: the file is not such a cache.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return _connect(path)
+    # SQLite reads through files beside it, which are there while somebody writes, and which it cannot make here.
+    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, check_same_thread=False)
+        connection.execute("SELECT 1 FROM replies LIMIT 1")
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    return connection
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> DataError:
+    return DataError(f"the request cache {path} cannot be opened ({error}); mend or remove the file.")
 
 
 def _positions(request: Request) -> range:
@@ -106,7 +127,7 @@ class CachedGenerator:
                 tokens = row.get("prompt_tokens", 0), row.get("completion_tokens", 0)
                 reply = Reply("", row["position"], row["text"], row["finish_reason"], *tokens)
                 self._recorded[row["key"]][reply.position] = reply
-        self._bases = [_connect(base) for base in bases if base.exists()]
+        self._bases = [_connect_to_read(base) for base in bases if base.exists()]
         self._counters: Counter[str] = Counter()
         self._connection = _connect(self.path)
         self._lock = threading.Lock()
