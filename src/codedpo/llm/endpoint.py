@@ -84,11 +84,9 @@ class Endpoint:
         parts = urlsplit(url)
         self.url = url.rstrip("/") if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}/v1"
         self.asked_model, self._model = model, ""
-        self.key_variable, self.timeout_seconds, self.prompt_style = (
-            key_variable,
-            timeout_seconds,
-            prompt_style,
-        )
+        self.key_variable = key_variable
+        self.timeout_seconds = timeout_seconds
+        self.prompt_style = prompt_style
         self.counters: Counter[str] = Counter()
         """Calls, overloads, and parameters that it refused."""
         self.single = False
@@ -153,7 +151,7 @@ class Endpoint:
         return self.asked_model
 
     async def send(self, client: "AsyncOpenAI", request: Request, first: int, count: int) -> list[Choice]:
-        """Make one HTTP call for ``count`` samples from number ``first`` on; fewer may come, but one.
+        """Make one HTTP call for ``count`` samples from number ``first`` on; fewer may come, at least one.
 
         Raises:
             OverloadedError, FailedError, RefusedError, ChangedError: see there.
