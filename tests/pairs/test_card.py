@@ -2,6 +2,7 @@ import yaml
 
 from codedpo.core.config import Config, ModelConfig
 from codedpo.pairs.card import MAKES_PAIRS, Provenance, dataset_card
+from codedpo.pairs.export import Exported
 
 OTHER = {
     "name": "trial",
@@ -23,7 +24,7 @@ MAKES_NO_DATA = {
 
 
 def settings_of(config):
-    card = dataset_card([], {}, Provenance(config, {}, 0, {}))
+    card = dataset_card([], Exported({}, {}), Provenance(config, {}, 0, {}))
     text = card.partition("## How it was made")[2].split("```yaml\n")[1].split("```")[0]
     return yaml.safe_load(text)
 
@@ -49,5 +50,5 @@ def test_a_card_says_of_a_model_without_name_what_it_calls_itself():
         ({"kind": "recorded", "path": "x.jsonl", "name": "coder"}, "`coder` (kind `recorded`)"),
     ):
         config = Config(name="t", tasks={"file": "t.jsonl"}, model=model)
-        card = dataset_card([], {}, Provenance(config, {}, 0, {}, model_identity="recorded/0123/weights"))
+        card = dataset_card([], Exported({}, {}), Provenance(config, {}, 0, {}, model_identity="recorded/0123/weights"))
         assert f"Solutions and tests: {said}." in card

@@ -193,7 +193,7 @@ def test_what_cannot_be_ranked_is_one_sentence(tmp_path):
     }.items():
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     for arguments, words in [
-        (["none.npz"], "is not a readable npz file"),
+        (["none.npz"], "none.npz does not exist"),
         (["shares.npz"], "other values than 0 and 1"),
         (["text.jsonl"], "passed of cell 1 is 'false'"),
         (["many.jsonl"], "passed of cell 1 is [True]"),

@@ -55,7 +55,7 @@ def run(base: Path, output: Path, pairs: list[Pair], **changes: Any) -> Trained:
 def test_pairs_that_the_options_leave_out_are_not_said_to_be_missing(
     changes: dict[str, Any], base: Path, tmp_path: Path, pairs: list[Pair]
 ) -> None:
-    longer = [replace(pair, chosen=pair.chosen + 40 * "#") for pair in pairs]
+    longer = [replace(pair, chosen=pair.chosen + 400 * "#") for pair in pairs]
     with pytest.raises(
         DataError, match=r"no pair to train on: .*training\.balance_length .* none of 8; loosen"
     ):
