@@ -50,5 +50,7 @@ def test_a_card_says_of_a_model_without_name_what_it_calls_itself():
         ({"kind": "recorded", "path": "x.jsonl", "name": "coder"}, "`coder` (kind `recorded`)"),
     ):
         config = Config(name="t", tasks={"file": "t.jsonl"}, model=model)
-        card = dataset_card([], Exported({}, {}), Provenance(config, {}, 0, {}, model_identity="recorded/0123/weights"))
+        card = dataset_card(
+            [], Exported({}, {}), Provenance(config, {}, 0, {}, model_identity="recorded/0123/weights")
+        )
         assert f"Solutions and tests: {said}." in card

@@ -93,7 +93,7 @@ def prepare(
             {tokenizer.eos_token_id},
         )
     if not any(pair.split == "train" for pair in kept):
-        if rejects:
+        if any(pair.split == "train" for pair in selected):
             found, remedy = _reject_sentence(len(selected), rejects), "raise training.max_length"
         elif pairs:
             found = f"training.kinds, training.balance_length and the split leave none of {len(pairs)}"
