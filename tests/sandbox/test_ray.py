@@ -183,9 +183,13 @@ def test_an_interrupt_ends_the_only_batch_too(sandbox: RaySandbox) -> None:
     loops = Job("a", ("def f(x):\n    while True:\n        pass",) * 20, CHECKS, Limits(cpu_seconds=60))
     sandbox.probe()
     before = workers()
-    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        list(sandbox.run([loops]))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores interrupts.
+    try:
+        threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            list(sandbox.run([loops]))
+    finally:
+        signal.signal(signal.SIGINT, handler)
     _, alive = psutil.wait_procs(before, timeout=30)
     assert alive == []
     assert len(verdicts(sandbox, 3)) == 3
