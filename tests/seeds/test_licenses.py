@@ -40,6 +40,7 @@ AGPL = "Classifier: License :: OSI Approved :: GNU Affero General Public License
         (f"{MIT}\nLicense: MIT", "", "mit"),
         (f"{MIT}\nLicense: Permission is hereby granted, free of charge", "", "mit"),
         ("Classifier: License :: OSI Approved :: BSD License\nLicense: BSD-3-Clause", BSD3, "bsd-3-clause"),
+        ("Classifier: License :: OSI Approved :: BSD License\nLicense: BSD-3-Clause", "", "bsd-3-clause"),
     ],
 )
 def test_licence_of_metadata(headers: str, license_text: str, expected: str) -> None:

@@ -31,8 +31,8 @@ def of_metadata(metadata: Message, license_text: str) -> str:
     ``License-Expression`` counts alone. Else all that the metadata names counts, joined by "and": every classifier, one
     that is not recognised as ``unknown``, and the free-text ``License`` field, which beside classifiers may also be no
     name but the licence's text. Only where the metadata is silent does the licence file speak: an author who calls a
-    package proprietary, or names a licence of their own, is believed whatever text lies beside. A bare "BSD" is told
-    apart by the clause on endorsement in the licence file.
+    package proprietary, or names a licence of their own, is believed whatever text lies beside. A bare "BSD" is the
+    variant that stands beside it, else told apart by the clause on endorsement in the licence file.
 
     Args:
         metadata: The package's METADATA or PKG-INFO.
@@ -51,9 +51,8 @@ def of_metadata(metadata: Message, license_text: str) -> str:
     if _names_one(field) and (_identify(field) or not named):
         named.append(_identify(field) or "unknown")
     found = named or [_identify(license_text[:400]) or "unknown"]
-    return " and ".join(
-        dict.fromkeys(_bsd_variant(license_text) if name == "bsd" else name for name in found)
-    )
+    variant = next((name for name in found if name.startswith("bsd-")), "") or _bsd_variant(license_text)
+    return " and ".join(dict.fromkeys(variant if name == "bsd" else name for name in found))
 
 
 def _names_one(text: str) -> bool:
