@@ -1,6 +1,7 @@
 """The Hugging Face hub as the user's variables name it; asked by urllib where its client need not be installed."""
 
 import os
+from pathlib import Path
 
 from codedpo.core.errors import ConfigError
 
@@ -23,3 +24,13 @@ def offline() -> bool:
     """Say whether ``HF_HUB_OFFLINE`` or ``TRANSFORMERS_OFFLINE`` forbids to fetch, as the hub's client does."""
     value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
     return value.upper() in ("1", "ON", "YES", "TRUE")
+
+
+def model_id(name: str) -> tuple[str, str] | None:
+    """Return id and revision (empty: the main one) of ``organisation/name[@revision]``; None for any other name.
+
+    An existing path wins over an id of the same form.
+    """
+    found, _, revision = name.partition("@")
+    is_id = found.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists()
+    return (found, revision) if is_id else None

@@ -19,7 +19,7 @@ from pathlib import Path
 from codedpo.core.cache import cache_folder, lock
 from codedpo.core.errors import BackendError, ConfigError, DataError
 from codedpo.core.fingerprint import digest_of, file_sha256
-from codedpo.core.hub import endpoint, offline
+from codedpo.core.hub import endpoint, model_id, offline
 from codedpo.llm.gguf_header import read_header
 from codedpo.llm.pinned import PINNED, pinned_gguf
 
@@ -63,9 +63,8 @@ def resolve(name: str) -> ResolvedModel:
         if not path.is_file():
             raise DataError(f"the model file {path} does not exist: give the path of a GGUF file")
         return ResolvedModel(name, f"the file {path}", _sha256(path), gguf=path)
-    hub_id, _, revision = name.partition("@")
-    if hub_id.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return from_folder(_snapshot(hub_id, revision), name, f"{name} of the Hugging Face hub")
+    if found := model_id(name):
+        return from_folder(_snapshot(*found), name, f"{name} of the Hugging Face hub")
     raise ConfigError(
         f"the model {name!r} is unknown: give {', '.join(PINNED)}, a Hugging Face id (organisation/name), "
         "a folder with config.json and safetensors, or a .gguf file"

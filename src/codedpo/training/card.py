@@ -1,24 +1,17 @@
 """The model card that goes with the merged weights."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 
 from codedpo.core.config import TrainingConfig
+from codedpo.core.hub import model_id
 from codedpo.core.records import TrainingStep
-
-
-def hub_id(base: str) -> tuple[str, str | None] | None:
-    """Return id and revision of weights that were named by a hub id; None where they were named otherwise."""
-    name, _, revision = base.partition("@")
-    is_id = name.count("/") == 1 and not base.startswith(("/", ".", "~")) and not Path(base).exists()
-    return (name, revision or None) if is_id else None
 
 
 def model_card(base: str, config: TrainingConfig, steps: Sequence[TrainingStep], pairs: int) -> str:
     """Return a model card: what it was made from, how, and what its loss did; no claim about quality."""
-    found = hub_id(base)
+    found = model_id(base)
     header = yaml.safe_dump(
         {
             "library_name": "transformers",

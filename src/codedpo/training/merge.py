@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from codedpo.training.card import hub_id
+from codedpo.core.hub import model_id
 
 LEAST_KEPT = 0.9
 """Share of an adapter's update that rounding to the precision of the base weights has to keep."""
@@ -53,9 +53,9 @@ def save(model: Any, tokenizer: Any, output: Path, card: str, base_name: str) ->
     adapter names its base by its hub id where it has one, since the folder it was loaded from is of this machine.
     """
     if hasattr(model, "merge_and_unload"):
-        if found := hub_id(base_name):
+        if found := model_id(base_name):
             for config in model.peft_config.values():
-                config.base_model_name_or_path, config.revision = found
+                config.base_model_name_or_path, config.revision = found[0], found[1] or None
         # "auto" would ask the hub whether the vocabulary has grown, which it never does here.
         model.save_pretrained(output / "adapter", save_embedding_layers=False)
         model = model.merge_and_unload()
